@@ -1,0 +1,143 @@
+"""The typed schema of ``params.yaml``.
+
+No field has a default: a value that is not in ``params.yaml`` cannot change a result, so this
+module is no dependency of any stage. The file is read with ruamel.yaml (YAML 1.2), because DVC
+writes ``1e-05``, which YAML 1.1 readers take for a string.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML, YAMLError
+
+from sam3_angio.errors import ConfigError, Fault
+
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+Percent = Annotated[float, Field(ge=0, le=100)]
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataConfig(_Section):
+    """Where the runs are."""
+
+    dicom_root: str
+    dicom_watch: str
+
+
+class ExtractConfig(_Section):
+    """Display mapping of runs that carry no window."""
+
+    percentile_low: Percent
+    percentile_high: Percent
+
+    @model_validator(mode="after")
+    def _ordered(self) -> ExtractConfig:
+        if self.percentile_low >= self.percentile_high:
+            raise ValueError("percentile_low must be below percentile_high")
+        return self
+
+
+class ConvertConfig(_Section):
+    """Labels to COCO."""
+
+    min_mask_iou: Annotated[float, Field(ge=0, le=1)]
+    segment_source: Literal["contour", "mask"]
+
+
+class SplitConfig(_Section):
+    """Partition by patient."""
+
+    val_fraction: Fraction
+    seed: Seed
+
+
+class ModelConfig(_Section):
+    """Size and start of the model."""
+
+    size: Literal["tiny", "published"]
+    resolution: Count
+    checkpoint: str
+
+
+class TrainConfig(_Section):
+    """What all training phases share."""
+
+    workers: Count
+    seed: Seed
+
+
+class Phase1Config(_Section):
+    """Vessel tree from one phrase."""
+
+    epochs: Count
+    batch_size: Count
+
+
+class EvaluateConfig(_Section):
+    """Scores and their uncertainty."""
+
+    bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)]
+    confidence: Fraction
+    score_threshold: Fraction
+    overlays: Annotated[int, Field(ge=0, le=20)]
+    seed: Seed
+
+
+class MachineConfig(_Section):
+    """How the work is done; changes no result."""
+
+    processes: Annotated[int, Field(ge=0)]
+
+
+class Config(_Section):
+    """The whole of ``params.yaml``."""
+
+    data: DataConfig
+    extract: ExtractConfig
+    convert: ConvertConfig
+    split: SplitConfig
+    model: ModelConfig
+    train: TrainConfig
+    train_phase1: Phase1Config
+    evaluate: EvaluateConfig
+    machine: MachineConfig
+
+
+def load_config(path: Path = Path("params.yaml")) -> Config:
+    """Read and validate the parameters.
+
+    Raises
+    ------
+    ConfigError
+        Every wrong key with what is allowed, ten at most.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"{path.name} is missing; run from the repository's root.") from error
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name} is not valid YAML: {str(error).splitlines()[-1]}") from error
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(f"{path.name} is not valid:", _faults(path.name, error)) from error
+
+
+def _faults(name: str, error: ValidationError) -> list[Fault]:
+    details = error.errors(include_input=False, include_url=False)[:10]
+    return [
+        Fault(
+            file=name,
+            field=".".join(str(part) for part in detail["loc"]),
+            message=f"{detail['msg'].removeprefix('Value error, ')}.",
+        )
+        for detail in details
+    ]
