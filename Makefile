@@ -1,0 +1,46 @@
+# Two commands: `make repro` (environment, phantom, pipeline, result) and `make test`.
+# On Windows, or without make: README.md has the plain commands.
+
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+ifeq ($(OS),Windows_NT)
+BIN := .venv/Scripts
+else
+BIN := .venv/bin
+endif
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PYTHONUTF8 := 1
+export USE_LIBUV ?= 0
+
+.PHONY: repro test lint environment data clean
+
+repro: data
+	dvc repro
+	sam3-angio result
+
+test: environment lint
+	pytest -m "not pipeline and not slow" -n 2 --dist loadfile
+	pytest -m "pipeline and not slow"
+
+lint: environment
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports --no-cache
+	deptry .
+
+environment: .venv/installed
+
+.venv/installed: requirements.lock pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/python -m uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
+	$(BIN)/python -m pip --version > .venv/installed.tmp || true
+	$(BIN)/python -m uv --version >> .venv/installed.tmp || true
+	mv .venv/installed.tmp .venv/installed
+
+data: environment
+	@test -e data/manifest.csv || sam3-angio phantom --out data
+
+clean:
+	rm -rf .venv frames converted dataset models predictions runs report
