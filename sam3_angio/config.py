@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML, YAMLError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from sam3_angio.errors import ConfigError, Fault
 
@@ -124,7 +125,9 @@ def load_config(path: Path = Path("params.yaml")) -> Config:
     except FileNotFoundError as error:
         raise ConfigError(f"{path.name} is missing; run from the repository's root.") from error
     except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path.name} is not valid YAML: {str(error).splitlines()[-1]}") from error
+        raise ConfigError(
+            f"{path.name} is not valid YAML: {str(error).splitlines()[-1]}"
+        ) from error
     try:
         return Config.model_validate(content)
     except ValidationError as error:

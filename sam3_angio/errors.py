@@ -90,8 +90,8 @@ class DataError(AngioError):
 
         Examples
         --------
-        >>> print(DataError.at("manifest.csv", "17 is not a segment.", row=12, field="cass_segment"))
-        manifest.csv, row 12, field 'cass_segment': 17 is not a segment.
+        >>> print(DataError.at("manifest.csv", "17 is no segment.", row=12, field="cass_segment"))
+        manifest.csv, row 12, field 'cass_segment': 17 is no segment.
         """
         fault = Fault(file=file, row=row, field=field, message=message, fix=fix)
         error = cls(str(fault))

@@ -19,24 +19,32 @@ from pathlib import Path
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; move it to `path` when the block succeeds.
 
-    Works for a file and for a directory; on an error nothing of it stays.
+    Works for a file and for a directory. On an error nothing of the new stays and the old is
+    untouched. A directory cannot be replaced in one step: the old one is set aside first and
+    removed last, so that at every moment one whole version is on the disk.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
+    aside = path.parent / f".{path.name}.{os.getpid()}.old"
     try:
         yield temporary
-        if temporary.is_dir() and path.is_dir():
-            shutil.rmtree(path)
-        os.replace(temporary, path)
+        if temporary.is_dir() and path.exists():
+            path.replace(aside)
+        temporary.replace(path)
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
+    _remove(aside)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with ``\\n`` newlines on every system."""
+    """Write UTF-8 text with Unix newlines on every system."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
 
