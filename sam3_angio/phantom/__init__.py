@@ -1,0 +1,1 @@
+"""A simulator of coronary angiography, and the data set it makes."""
