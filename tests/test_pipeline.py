@@ -1,0 +1,209 @@
+"""The pipeline end to end, from a clone, on a miniature: real training, real masks.
+
+One clone serves all tests of this module, in the order in which a user would do these things.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pycocotools import mask as rle
+from pycocotools.coco import COCO
+from ruamel.yaml import YAML
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1500)]
+
+ROOT = Path(__file__).parents[1]
+STAGES = ("extract", "convert", "split", "train_phase1", "evaluate")
+
+
+class Clone:
+    """A clone of the repository in a folder whose name has a space."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "a clone"
+        subprocess.run(
+            ["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(self.path)], check=True
+        )
+        self.environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "DVC_SITE_CACHE_DIR": str(folder / "site"),
+            "DVC_NO_ANALYTICS": "1",
+            "GIT_AUTHOR_NAME": "Test",
+            "GIT_AUTHOR_EMAIL": "test@example.org",
+            "GIT_COMMITTER_NAME": "Test",
+            "GIT_COMMITTER_EMAIL": "test@example.org",
+            "USE_LIBUV": "0",
+        }
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a command in the clone and return what it printed."""
+        done = subprocess.run(
+            command,
+            cwd=self.path,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout[-6000:]}")
+        return done.stdout
+
+    def set_parameters(self, **values: object) -> None:
+        """Set ``section__key`` in params.yaml, keeping its comments."""
+        yaml = YAML()
+        yaml.preserve_quotes = True
+        path = self.path / "params.yaml"
+        content = yaml.load(path.read_text(encoding="utf-8"))
+        for name, value in values.items():
+            section, key = name.split("__")
+            assert key in content[section], name
+            content[section][key] = value
+        with path.open("w", encoding="utf-8", newline="\n") as stream:
+            yaml.dump(content, stream)
+
+    def metrics(self) -> dict:
+        return json.loads((self.path / "metrics/phase1.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory):
+    made = Clone(tmp_path_factory.mktemp("pipeline"))
+    made.run("python", "-m", "sam3_angio", "phantom", "--out", "data", "--patients", "5",
+             "--seed", "11", "--processes", "2")  # fmt: skip
+    made.set_parameters(
+        train_phase1__epochs=3, evaluate__bootstrap_samples=200, split__val_fraction=0.4
+    )
+    made.output = made.run("dvc", "repro")
+    made.run("git", "add", "--all")
+    made.run("git", "commit", "--quiet", "--message", "Miniature")
+    return made
+
+
+def test_every_stage_runs_and_dvc_records_it(clone):
+    for stage in STAGES:
+        assert f"Running stage '{stage}'" in clone.output
+    assert clone.run("dvc", "status") == "Data and pipelines are up to date.\n"
+
+
+def test_git_sees_only_small_files(clone):
+    names = clone.run("git", "ls-files").splitlines()
+    assert not [name for name in names if name.endswith((".dcm", ".pt", ".npy"))]
+    assert not [n for n in names if n.startswith(("data/", "dataset/", "frames/", "models/"))]
+    for name in names:
+        assert (clone.path / name).stat().st_size < 1_000_000, name
+
+
+def test_training_lowers_the_loss(clone):
+    curve = pd.read_csv(clone.path / "metrics/phase1/plots/metrics/train/loss.tsv", sep="\t")
+    losses = curve.iloc[:, -1].to_numpy(float)
+    third = max(1, len(losses) // 3)
+    assert np.isfinite(losses).all()
+    assert losses[-third:].mean() < losses[:third].mean()
+
+
+def test_the_documents_load_with_pycocotools_and_no_patient_is_in_two_splits(clone):
+    patients = {}
+    for split in ("train", "val"):
+        for task in ("vessel_tree", "segments"):
+            document = COCO(str(clone.path / "dataset" / split / task / "annotations.json"))
+            assert document.getImgIds()
+            patients.setdefault(split, set()).update(i["patient"] for i in document.imgs.values())
+    assert patients["train"]
+    assert not patients["train"] & patients["val"]
+
+
+def test_predicted_masks_have_the_frames_size_and_are_no_constant(clone):
+    document = COCO(str(clone.path / "dataset/val/vessel_tree/annotations.json"))
+    results = json.loads((clone.path / "predictions/phase1/results.json").read_text())
+    assert {r["image_id"] for r in results} == set(document.getImgIds())
+    areas = []
+    for result in results:
+        image = document.imgs[result["image_id"]]
+        mask = rle.decode(result["segmentation"])
+        assert mask.shape == (image["height"], image["width"])
+        assert 0 <= result["score"] <= 1
+        areas.append(mask.mean())
+    assert 0 < np.mean(areas) < 1
+
+
+def test_the_metrics_carry_value_interval_and_number(clone):
+    dice = clone.metrics()["dice"]
+    for truth in ("truth", "pseudo"):
+        assert 0 <= dice[truth]["low"] <= dice[truth]["mean"] <= dice[truth]["high"] <= 1
+        assert dice[truth]["n"] > 0
+
+
+def test_a_second_repro_runs_nothing(clone):
+    output = clone.run("dvc", "repro")
+    assert "Running stage" not in output
+    assert clone.run("git", "status", "--porcelain") == ""
+
+
+def test_an_edited_metric_reruns_evaluate_alone(clone):
+    path = clone.path / "sam3_angio/scoring/masks.py"
+    path.write_text(path.read_text(encoding="utf-8") + "\n# edited\n", encoding="utf-8")
+    output = clone.run("dvc", "repro", "--dry")
+    clone.run("git", "checkout", "--quiet", "--", ".")
+    assert re.findall(r"Running stage '(\w+)'", output) == ["evaluate"]
+
+
+def test_a_changed_split_keeps_the_frames(clone):
+    output = clone.run("dvc", "status", "--json")
+    assert json.loads(output) == {}
+    clone.set_parameters(split__seed=1)
+    output = clone.run("dvc", "repro", "--dry")
+    clone.run("git", "checkout", "--quiet", "--", ".")
+    assert "Running stage 'split'" in output
+    assert "Running stage 'extract'" not in output
+    assert "Running stage 'convert'" not in output
+
+
+def test_an_experiment_changes_a_parameter_and_its_metrics_compare_with_the_branch(clone):
+    clone.run("dvc", "exp", "run", "--set-param", "train_phase1.epochs=1")
+    assert "epochs: 1 " in (clone.path / "params.yaml").read_text(encoding="utf-8")
+    table = clone.run("dvc", "metrics", "diff", "HEAD", "--md")
+    assert "dice.truth.mean" in table
+    shown = clone.run("dvc", "exp", "show", "--md")
+    assert "train_phase1.epochs" in shown
+    clone.run("git", "checkout", "--quiet", "--", ".")
+    clone.run("dvc", "checkout", "--quiet")
+
+
+def test_a_queued_sweep_runs_each_value(clone):
+    clone.run("dvc", "exp", "run", "--queue", "--set-param", "evaluate.score_threshold=0.3,0.7")
+    clone.run("dvc", "queue", "start", "--jobs", "1")
+    status = ""
+    for _ in range(60):
+        status = clone.run("dvc", "queue", "status")
+        if "Queued" not in status and "Running" not in status:
+            break
+        subprocess.run(["sleep", "3"], check=True)
+    assert status.count("Success") == 2, status
+
+
+def test_nothing_personal_leaves_the_data_folder(clone):
+    from sam3_angio.phantom.cases import planted_identities  # noqa: PLC0415
+
+    forms = [text for identity in planted_identities(patients=5, seed=11) for text in identity]
+    needles = [form.encode(code) for form in forms for code in ("utf-8", "utf-16-le")]
+    assert len(needles) >= 20
+    folders = ["frames", "converted", "dataset", "models", "predictions", "metrics", "runs"]
+    files = [p for name in folders for p in (clone.path / name).rglob("*") if p.is_file()]
+    files += [clone.path / n for n in clone.run("git", "ls-files").splitlines()]
+    assert len(files) > 50
+    for path in files:
+        content = path.read_bytes()
+        found = [needle for needle in needles if needle in content]
+        assert not found, (path.relative_to(clone.path), found)
+    history = clone.run("git", "log", "--all", "--patch", "--format=%B")
+    assert not [form for form in forms if form in history]
