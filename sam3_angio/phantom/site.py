@@ -1,0 +1,174 @@
+r"""The folders and the table of the site that the phantom plays.
+
+Conventions: paths are relative to the export folder, with ``/``; the table names them as absolute
+Windows paths (``E:\Angios\…``). Its primary angle is positive towards RAO, the opposite of
+DICOM's sign.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from sam3_angio.acquisition import ViewAngle
+from sam3_angio.files import write_text
+
+TABLE_NAME = "corrected_dataset_training.csv"
+RUNS_FOLDER = "Angios"
+LABELS_FOLDER = "AngioMLDL_data"
+#: Where the site keeps both folders, as its table says.
+WINDOWS_ROOT = PureWindowsPath("E:/")
+
+COLUMNS = (
+    "patient_id",
+    "vessel_pattern",
+    "phase",
+    "frame_index",
+    "cass_segment",
+    "cass_segment_original",
+    "primary_angle",
+    "secondary_angle",
+    "deepsa_pseudo_label_path",
+    "dicom_path",
+    "medis_contour_path",
+    "medis_mask_path",
+)
+
+#: How the site names the vessel of a segment in its files.
+VESSEL_NAMES = {
+    1: "PROX RCA",
+    2: "MID RCA",
+    3: "DISTAL RCA",
+    4: "PDA",
+    12: "PROX LAD",
+    13: "MID LAD",
+    14: "DISTAL LAD",
+    15: "D1",
+    16: "D2",
+    18: "PROX LCX",
+    19: "DISTAL LCX",
+    20: "OM1",
+    21: "OM2",
+    28: "RAMUS",
+}
+
+# As first exported: numbers of another scheme (SYNTAX) on the left, shifted ones on the right.
+_WRONG_NUMBERS = {1: 2, 2: 3, 3: 2, 4: 3, 12: 6, 13: 7, 14: 8, 15: 9, 16: 10}
+_WRONG_NUMBERS |= {18: 11, 19: 13, 20: 19, 21: 20, 28: 12}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteRow:
+    """One analysed frame as the site lists it.
+
+    Attributes
+    ----------
+    patient_id, vessel_pattern, phase : str
+        As the site writes them.
+    frame_index : int
+        0-based.
+    cass : int
+        CASS number.
+    view : ViewAngle
+        DICOM signs.
+    run : PurePosixPath
+        Path of the run in the export folder.
+    has_pseudo_label : bool
+        False in one row of a data set.
+    """
+
+    patient_id: str
+    vessel_pattern: str
+    phase: str
+    frame_index: int
+    cass: int
+    view: ViewAngle
+    run: PurePosixPath
+    has_pseudo_label: bool
+
+    @property
+    def stem(self) -> str:
+        """Name of the label files, without ending; of the run's own patient."""
+        patient = self.run.parts[1]
+        return f"{patient} {self.phase} {self.vessel_pattern} f{self.frame_index:02d}"
+
+    @property
+    def pseudo_label(self) -> PurePosixPath:
+        """Path of the whole-tree mask."""
+        return PurePosixPath(LABELS_FOLDER, "deepsa_pseudo_labels", f"{self.stem} deepsa.png")
+
+    @property
+    def contour(self) -> PurePosixPath:
+        """Path of the contour file."""
+        return PurePosixPath(LABELS_FOLDER, "medis_contours", f"{self.stem} contours.json")
+
+    @property
+    def mask(self) -> PurePosixPath:
+        """Path of the mask of the analysed segment."""
+        return PurePosixPath(LABELS_FOLDER, "medis_masks", f"{self.stem} mask.png")
+
+
+def run_path(patient_id: str, phase: str, vessel_pattern: str) -> PurePosixPath:
+    """Return where a run lies in the export folder."""
+    folders = (RUNS_FOLDER, patient_id, "Analysis", "PROCEDURES QCA ANALYSIS", phase)
+    return PurePosixPath(*folders, f"{vessel_pattern}.dcm")
+
+
+def site_angles(view: ViewAngle) -> tuple[float, float]:
+    """Return the primary and secondary angle as the site writes them, RAO and cranial positive.
+
+    Examples
+    --------
+    >>> site_angles(ViewAngle(primary_deg=-8.9, secondary_deg=24.3))
+    (8.9, 24.3)
+    """
+    # Adding zero turns -0.0 into 0.0.
+    return -view.primary_deg + 0.0, view.secondary_deg + 0.0
+
+
+def write_site_table(path: Path, rows: Iterable[SiteRow]) -> None:
+    """Write the site's table of twelve columns."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(_fields(row) for row in rows)
+    write_text(path, stream.getvalue())
+
+
+def _fields(row: SiteRow) -> tuple[str, ...]:
+    primary, secondary = site_angles(row.view)
+    return (
+        row.patient_id,
+        row.vessel_pattern,
+        row.phase,
+        str(row.frame_index),
+        str(row.cass),
+        str(_WRONG_NUMBERS[row.cass]),
+        f"{primary:.1f}",
+        f"{secondary:.1f}",
+        _on_windows(row.pseudo_label) if row.has_pseudo_label else "",
+        _on_windows(row.run),
+        _on_windows(row.contour),
+        _on_windows(row.mask),
+    )
+
+
+def _on_windows(path: PurePosixPath) -> str:
+    return str(WINDOWS_ROOT.joinpath(*path.parts))
+
+
+def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
+    """Write a mask as PNG.
+
+    The run-length strategy of zlib finds no matches by hashing, so that the bytes do not depend
+    on the processor, as they may with the default strategy of zlib-ng.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.ascontiguousarray(mask)).save(path, "PNG", compress_type=Image.RLE)
