@@ -1,0 +1,313 @@
+"""The truth of an analysed frame: masks, contours and lesions, from geometry alone.
+
+A mask holds the pixels whose centre lies inside the projected lumen; where two segments overlap, a
+pixel belongs to both. Contours are the lumen's (and the healthy vessel's) axis, projected, and
+half a diameter to either side of it.
+
+Conventions: masks are ``[row, column]``; points are ``[x, y]`` in frame pixels, (0, 0) the centre
+of the first pixel; "left" is the left hand of somebody who walks down the vessel in the picture.
+Diameters and arc lengths are three-dimensional unless their name says "projected".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam3_angio.phantom.heart import Branch, Points
+from sam3_angio.phantom.lesion import LesionPlan, centre_index
+from sam3_angio.phantom.xray import ProjectionGeometry, project
+
+BoolMask = NDArray[np.bool_]
+_WINDOWS = (6, 9, 13, 18, 25, 36, 52, 76, 110, 160)  # sides of the squares that pieces fit in
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentContour:
+    """The analysed segment as a contour, proximal to distal, 100 to 400 points.
+
+    Attributes
+    ----------
+    cass : int
+    centreline_px : (N, 2) ndarray
+        Axis of the lumen.
+    left_px, right_px : (N, 2) ndarray
+        Borders of the lumen.
+    ideal_left_px, ideal_right_px : (N, 2) ndarray
+        Borders of the healthy vessel.
+    diameter_mm, reference_mm : (N,) ndarray
+        Diameter of the lumen and of the healthy vessel, three-dimensional.
+    arc_mm : (N,) ndarray
+        Arc length along the healthy vessel's axis, three-dimensional, from the proximal border.
+    projected_arc_mm : (N,) ndarray
+        Arc length along the projected centreline at the isocentre's scale: what a core laboratory
+        reads off the picture.
+    """
+
+    cass: int
+    centreline_px: NDArray[np.float64]
+    left_px: NDArray[np.float64]
+    right_px: NDArray[np.float64]
+    ideal_left_px: NDArray[np.float64]
+    ideal_right_px: NDArray[np.float64]
+    diameter_mm: NDArray[np.float64]
+    reference_mm: NDArray[np.float64]
+    arc_mm: NDArray[np.float64]
+    projected_arc_mm: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LesionTruth:
+    """A lesion that the picture shows.
+
+    Attributes
+    ----------
+    cass : int
+    start_px, end_px, centre_px : tuple of float
+        Projected ``(x, y)`` of its proximal end, distal end and tightest point.
+    start_mm, end_mm, centre_mm : float
+        The same along the segment, three-dimensional arc length from its proximal border.
+    length_mm : float
+    mld_mm, rvd_mm : float
+        Diameter of the lumen and of the healthy vessel at the tightest point.
+    stenosis_pct : float
+        Diameter stenosis.
+    eccentricity : float
+        0 concentric, 1 with the lumen at one wall.
+    """
+
+    cass: int
+    start_px: tuple[float, float]
+    end_px: tuple[float, float]
+    centre_px: tuple[float, float]
+    start_mm: float
+    end_mm: float
+    centre_mm: float
+    length_mm: float
+    mld_mm: float
+    rvd_mm: float
+    stenosis_pct: float
+    eccentricity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameTruth:
+    """Everything that is true of an analysed frame.
+
+    Attributes
+    ----------
+    frame_index : int
+        0-based.
+    analysed_cass : int
+        Segment that the core laboratory analyses.
+    tree_mask : (R, C) ndarray of bool
+        All vessels of the injected artery, with or without a number.
+    segment_masks : dict of int to (R, C) ndarray of bool
+        Each numbered segment that the picture shows, the left main included.
+    catheter_mask : (R, C) ndarray of bool
+    contour : SegmentContour
+        Of the analysed segment.
+    lesions : tuple of LesionTruth
+        Of all segments of the injected artery whose tightest point is inside the picture.
+    """
+
+    frame_index: int
+    analysed_cass: int
+    tree_mask: BoolMask
+    segment_masks: dict[int, BoolMask]
+    catheter_mask: BoolMask
+    contour: SegmentContour
+    lesions: tuple[LesionTruth, ...]
+
+
+def silhouette(
+    axis_mm: Points, radius_mm: NDArray[np.float64], geometry: ProjectionGeometry
+) -> BoolMask:
+    """Return which pixel centres lie inside a projected tube, round at its ends.
+
+    Parameters
+    ----------
+    axis_mm : (N, 3) ndarray
+    radius_mm : (N,) ndarray
+    geometry : ProjectionGeometry
+
+    Returns
+    -------
+    (R, C) ndarray of bool
+    """
+    axis_px, magnification = project(axis_mm, geometry)
+    radius_px = radius_mm * magnification / geometry.detector_spacing_mm
+    start, step = axis_px[:-1], np.diff(axis_px, axis=0)
+    width = 2 * np.maximum(radius_px[:-1], radius_px[1:]) + np.abs(step).max(axis=1) + 2
+    mask = np.zeros((geometry.size_px, geometry.size_px), dtype=np.bool_)
+    window = np.searchsorted(np.array(_WINDOWS[:-1]), width)
+    for index, side in enumerate(_WINDOWS):
+        chosen = window == index
+        if chosen.any():
+            _fill(mask, side, start[chosen], step[chosen], _pairs(radius_px)[chosen])
+    return mask
+
+
+def _pairs(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.stack([values[:-1], np.diff(values)], axis=1)
+
+
+def _fill(
+    mask: BoolMask,
+    side: int,
+    start: NDArray[np.float64],
+    step: NDArray[np.float64],
+    radius: NDArray[np.float64],
+) -> None:
+    """Set the pixels of tapering pieces that each fit into a square of `side` pixels."""
+    corner = np.floor(start + step / 2 - side / 2).astype(np.int64) + 1
+    offset = np.arange(side)
+    x = (corner[:, 0, None] + offset)[:, None, :]
+    y = (corner[:, 1, None] + offset)[:, :, None]
+    dx, dy = x - start[:, 0, None, None], y - start[:, 1, None, None]
+    sx, sy = step[:, 0, None, None], step[:, 1, None, None]
+    along = np.clip((dx * sx + dy * sy) / np.maximum(sx * sx + sy * sy, 1e-12), 0, 1)
+    limit = radius[:, 0, None, None] + along * radius[:, 1, None, None]
+    inside = (dx - along * sx) ** 2 + (dy - along * sy) ** 2 <= limit**2
+    inside &= (x >= 0) & (x < mask.shape[1]) & (y >= 0) & (y < mask.shape[0])
+    piece, row, column = np.nonzero(inside)
+    mask[corner[piece, 1] + row, corner[piece, 0] + column] = True
+
+
+def segment_contour(branch: Branch, geometry: ProjectionGeometry) -> SegmentContour:
+    """Return the contour of a segment, evenly spaced along the projected lumen.
+
+    Parameters
+    ----------
+    branch : Branch
+        Where it is in the frame.
+    geometry : ProjectionGeometry
+    """
+    lumen_px, magnification = project(branch.lumen_mm, geometry)
+    vessel_px, _ = project(branch.centreline_mm, geometry)
+    scale = magnification / geometry.detector_spacing_mm
+    along = _along(lumen_px)
+    count = int(np.clip(round(along[-1]), 100, 400))
+    even = np.linspace(0.0, along[-1], count)
+
+    def at(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(np.interp(even, along, values))
+
+    def at_points(points: Points) -> NDArray[np.float64]:
+        return np.stack([at(points[:, 0]), at(points[:, 1])], axis=1)
+
+    centre, ideal = at_points(lumen_px), at_points(vessel_px)
+    left, right = _borders(centre, at(branch.radius_mm * scale))
+    ideal_left, ideal_right = _borders(ideal, at(branch.reference_radius_mm * scale))
+    assert branch.cass is not None
+    return SegmentContour(
+        cass=branch.cass,
+        centreline_px=centre,
+        left_px=left,
+        right_px=right,
+        ideal_left_px=ideal_left,
+        ideal_right_px=ideal_right,
+        diameter_mm=2 * at(branch.radius_mm),
+        reference_mm=2 * at(branch.reference_radius_mm),
+        arc_mm=at(branch.arc_mm),
+        projected_arc_mm=even * geometry.object_spacing_mm,
+    )
+
+
+def _along(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    steps = np.sqrt((np.diff(points, axis=0) ** 2).sum(axis=1))
+    return np.concatenate([[0.0], np.cumsum(steps)])
+
+
+def _borders(
+    centre: NDArray[np.float64], radius: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    along = np.gradient(centre, axis=0)
+    along = along / np.maximum(np.sqrt((along**2).sum(axis=1)), 1e-9)[:, None]
+    # y points down: turning (x, y) into (y, -x) is a turn to the walker's left in the picture
+    across = radius[:, None] * np.stack([along[:, 1], -along[:, 0]], axis=1)
+    return centre + across, centre - across
+
+
+def lesion_truth(branch: Branch, plan: LesionPlan, geometry: ProjectionGeometry) -> LesionTruth:
+    """Return where a lesion is in the picture and how tight it is.
+
+    Parameters
+    ----------
+    branch : Branch
+        The lesion's segment where it is in the frame.
+    plan : LesionPlan
+    geometry : ProjectionGeometry
+    """
+    centre = centre_index(branch, plan)
+    arc_mm = branch.arc_mm
+    places_mm = np.clip(arc_mm[centre] + np.array([-0.5, 0.5, 0.0]) * plan.length_mm, 0, arc_mm[-1])
+    points = np.stack([np.interp(places_mm, arc_mm, axis) for axis in branch.lumen_mm.T], axis=1)
+    start, end, middle = ((float(x), float(y)) for x, y in project(points, geometry)[0])
+    mld_mm, rvd_mm = 2 * branch.radius_mm[centre], 2 * branch.reference_radius_mm[centre]
+    return LesionTruth(
+        cass=plan.cass,
+        start_px=start,
+        end_px=end,
+        centre_px=middle,
+        start_mm=float(places_mm[0]),
+        end_mm=float(places_mm[1]),
+        centre_mm=float(places_mm[2]),
+        length_mm=float(places_mm[1] - places_mm[0]),
+        mld_mm=float(mld_mm),
+        rvd_mm=float(rvd_mm),
+        stenosis_pct=float(100 * (1 - mld_mm / rvd_mm)),
+        eccentricity=plan.eccentricity,
+    )
+
+
+def frame_truths(
+    frame_index: int,
+    analysed: Sequence[int],
+    branches: Sequence[Branch],
+    catheter_mask: BoolMask,
+    plans: Sequence[LesionPlan],
+    geometry: ProjectionGeometry,
+) -> tuple[FrameTruth, ...]:
+    """Return the truth of one frame for each segment that is analysed in it.
+
+    Parameters
+    ----------
+    frame_index : int
+    analysed : sequence of int
+        CASS numbers.
+    branches : sequence of Branch
+        The injected tree where it is in the frame.
+    catheter_mask : (R, C) ndarray of bool
+    plans : sequence of LesionPlan
+        All lesions of the heart.
+    geometry : ProjectionGeometry
+    """
+    tree = np.zeros_like(catheter_mask)
+    masks: dict[int, BoolMask] = {}
+    first = {branch.cass: branch for branch in reversed(branches)}
+    for branch in branches:
+        mask = silhouette(branch.lumen_mm, branch.radius_mm, geometry)
+        tree |= mask
+        if branch.cass is not None and mask.any():
+            masks[branch.cass] = masks.get(branch.cass, np.zeros_like(mask)) | mask
+    lesions = [lesion_truth(first[p.cass], p, geometry) for p in plans if p.cass in first]
+    limit = geometry.size_px - 0.5
+    seen = tuple(
+        lesion for lesion in lesions if all(-0.5 <= value < limit for value in lesion.centre_px)
+    )
+    return tuple(
+        FrameTruth(
+            frame_index=frame_index,
+            analysed_cass=cass,
+            tree_mask=tree,
+            segment_masks=masks,
+            catheter_mask=catheter_mask,
+            contour=segment_contour(first[cass], geometry),
+            lesions=seen,
+        )
+        for cass in analysed
+    )
