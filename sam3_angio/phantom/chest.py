@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, gaussian_filter1d
 
 from sam3_angio.anatomy import Artery
 from sam3_angio.phantom.heart import Heart, Points
@@ -22,6 +22,7 @@ from sam3_angio.phantom.xray import ProjectionGeometry, Tube, path_lengths
 
 _MIDLINE_MM = -28.0  # of the body; the heart, at the origin, lies to the left of it
 _GRID = 128
+_COMPRESSION = 0.5  # of the slow differences, as an angiography unit does
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +60,12 @@ def background(geometry: ProjectionGeometry, rng: np.random.Generator) -> NDArra
         (_attenuation(_varied(body, rng), small) for body in _BODIES),
         start=np.zeros((_GRID, _GRID)),
     )
-    texture = gaussian_filter(rng.standard_normal((_GRID, _GRID)), 9.0) * 0.7
-    texture += gaussian_filter(rng.standard_normal((_GRID, _GRID)), 2.5) * 0.12
+    for sigma, amount in ((9.0, 0.9), (2.5, 0.18)):
+        bodies += amount * gaussian_filter(rng.standard_normal((_GRID, _GRID)), sigma)
+    bodies -= _COMPRESSION * gaussian_filter(bodies, _GRID / 8)
     fine = _coarser(geometry, 2 * _GRID)
-    bones = gaussian_filter(path_lengths(_bones(rng), fine), 1.0)
-    return _enlarged(bodies + texture, geometry.size_px) + _enlarged(bones, geometry.size_px)
+    bones = gaussian_filter(path_lengths([*_bones(rng), *_lung_vessels(rng)], fine), 1.0)
+    return _enlarged(bodies, geometry.size_px) + _enlarged(bones, geometry.size_px)
 
 
 def _coarser(geometry: ProjectionGeometry, size_px: int) -> ProjectionGeometry:
@@ -130,10 +132,24 @@ def _rib(side: float, level_mm: float, rng: np.random.Generator) -> tuple[Tube, 
         axis=1,
     )
     radius = np.full(len(axis), float(rng.uniform(4.8, 6.2)))
+    bone = np.clip((np.radians(150) - turn) / 1.2, 0, 1) * float(rng.uniform(0.6, 1.0))
     return (
-        Tube(axis_mm=axis, radius_mm=radius, weight=np.full(len(axis), 0.022)),
-        Tube(axis_mm=axis, radius_mm=radius - 1.2, weight=np.full(len(axis), -0.013)),
+        Tube(axis_mm=axis, radius_mm=radius, weight=0.016 * bone),
+        Tube(axis_mm=axis, radius_mm=radius - 1.2, weight=-0.009 * bone),
     )
+
+
+def _lung_vessels(rng: np.random.Generator) -> list[Tube]:
+    """Return faint wavy tubes all over the chest: what a network must not take for coronaries."""
+    tubes = []
+    for _ in range(70):
+        start = np.array([_MIDLINE_MM, 30.0, 10.0]) + rng.uniform(-1, 1, 3) * (130, 70, 100)
+        heading = np.cumsum(rng.standard_normal((40, 3)) * 0.12, axis=0) + rng.standard_normal(3)
+        heading = heading / np.sqrt((heading**2).sum(axis=1))[:, None]
+        axis = start + np.cumsum(heading * float(rng.uniform(0.5, 1.8)), axis=0)
+        radius = np.linspace(1.0, 0.4, 40) * float(rng.uniform(0.7, 2.6))
+        tubes.append(Tube(axis_mm=axis, radius_mm=radius, weight=np.full(40, 0.014)))
+    return tubes
 
 
 def _enlarged(coarse: NDArray[np.float64], size_px: int) -> NDArray[np.float64]:
@@ -166,4 +182,6 @@ def catheter_axis(heart: Heart, artery: Artery, rng: np.random.Generator) -> Poi
     knots = np.concatenate([[ostium, root, elbow], rise, rest])
     along = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(knots, axis=0) ** 2).sum(axis=1)))])
     even = np.arange(0.0, along[-1], 1.0)
-    return np.asarray(PchipInterpolator(along, knots, axis=0)(even), dtype=np.float64)
+    axis = PchipInterpolator(along, knots, axis=0)(even)
+    smooth = gaussian_filter1d(axis, 6.0, axis=0, mode="nearest")
+    return np.asarray(smooth + (ostium - smooth[0]) * np.exp(-even / 4)[:, None])

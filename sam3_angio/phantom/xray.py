@@ -138,12 +138,13 @@ def path_lengths(tubes: Sequence[Tube], geometry: ProjectionGeometry) -> NDArray
     (R, C) ndarray
         Millimetres times weight.
     """
-    elements = [_elements(tube, geometry) for tube in tubes if len(tube.axis_mm) > 1]
-    picture = np.zeros((geometry.size_px + 2) ** 2)
-    if elements:
-        for group in _by_size(_joined(elements), geometry):
-            picture += _deposit(group, geometry)
-    return picture.reshape(geometry.size_px + 2, -1)[1:-1, 1:-1]
+    width = geometry.size_px + 2  # a frame of a pixel on each side takes what falls outside
+    elements = [_elements(tube, geometry) for tube in tubes]
+    samples = [_samples(*group, width) for group in _by_size(_joined(elements), geometry)]
+    if not samples:
+        return np.zeros((geometry.size_px, geometry.size_px))
+    x, y, value = (np.concatenate(parts) for parts in zip(*samples, strict=True))
+    return _spread(x, y, value, width)[1:-1, 1:-1]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,7 +160,7 @@ class _Discs:
 def _elements(tube: Tube, geometry: ProjectionGeometry) -> _Discs:
     """Cut a tube into discs that lie less than a pixel apart."""
     steps_mm = np.sqrt((np.diff(tube.axis_mm, axis=0) ** 2).sum(axis=1))
-    finest = max(1, int(np.ceil(steps_mm.max() / (0.6 * geometry.object_spacing_mm))))
+    finest = max(1, int(np.ceil(steps_mm.max() / (0.95 * geometry.object_spacing_mm))))
     samples = np.arange((len(tube.axis_mm) - 1) * finest) + 0.5
     nodes = np.arange(len(tube.axis_mm)) * finest
     axis = np.stack([np.interp(samples, nodes, column) for column in tube.axis_mm.T], axis=1)
@@ -221,7 +222,7 @@ def _by_size(discs: _Discs, geometry: ProjectionGeometry) -> list[tuple[int, _Di
     radius_px = np.sqrt((discs.across_px**2).sum(axis=1))
     reach = radius_px[:, None] + 2
     inside = (discs.centre_px > -reach) & (discs.centre_px < geometry.size_px + reach)
-    seen = inside.all(axis=1) & (discs.length_mm > 0)
+    seen = inside.all(axis=1) & (discs.length_mm != 0)
     size = np.searchsorted(np.array(_NODES[:-1]), 2 * radius_px / 0.7)
     groups = []
     for index, count in enumerate(_NODES):
@@ -241,36 +242,33 @@ def _by_size(discs: _Discs, geometry: ProjectionGeometry) -> list[tuple[int, _Di
     return groups
 
 
-def _deposit(group: tuple[int, _Discs], geometry: ProjectionGeometry) -> NDArray[np.float64]:
-    """Spread each disc's volume over the picture, framed by a pixel on each side."""
-    count, discs = group
+def _samples(
+    count: int, discs: _Discs, width: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return x, y and share of `count` × 2 samples of each disc, flat."""
     angle = np.pi * np.arange(1, count + 1) / (count + 1)
-    weight = np.sin(angle) ** 2 / (count + 1)  # twice, for the two halves of a chord: sums to 1
-    width = geometry.size_px + 2
-    parts_x, parts_y = [], []
-    for half in (-1.0, 1.0):
-        offset = half / np.sqrt(3) * np.sin(angle)  # Gauss points of the chord
-        for axis, parts in ((0, parts_x), (1, parts_y)):
-            parts.append(
-                1
-                + discs.centre_px[:, axis, None]
-                + discs.across_px[:, axis, None] * np.cos(angle)
-                + discs.along_px[:, axis, None] * offset
-            )
-    x = np.clip(np.stack(parts_x), 0, width - 1.001)
-    y = np.clip(np.stack(parts_y), 0, width - 1.001)
-    column, row = x.astype(np.int64), y.astype(np.int64)
-    x -= column
-    y -= row
-    value = np.broadcast_to(discs.length_mm[:, None] * weight, x.shape)
-    first = (row * width + column).ravel()
-    lower, upper = (value * y), value * (1 - y)
-    picture = np.zeros(width * width)
-    for step, share in (
-        (0, upper * (1 - x)),
-        (1, upper * x),
-        (width, lower * (1 - x)),
-        (width + 1, lower * x),
-    ):
-        picture += np.bincount(first + step, weights=share.ravel(), minlength=width * width)
-    return picture
+    weight = np.sin(angle) ** 2 / (count + 1)  # of one half of a chord: all sum to 1
+    chord = np.sin(angle) / np.sqrt(3)  # its two Gauss points
+
+    def coordinates(axis: int) -> NDArray[np.float64]:
+        across = 1 + discs.centre_px[:, axis, None] + discs.across_px[:, axis, None] * np.cos(angle)
+        along = discs.along_px[:, axis, None] * chord
+        return np.clip(np.stack([across - along, across + along]), 0, width - 1.001).ravel()
+
+    value = discs.length_mm[:, None] * weight
+    return coordinates(0), coordinates(1), np.stack([value, value]).ravel()
+
+
+def _spread(
+    x: NDArray[np.float64], y: NDArray[np.float64], value: NDArray[np.float64], width: int
+) -> NDArray[np.float64]:
+    """Share each sample out among its four nearest pixels, (width, width)."""
+    column, row = x.astype(np.int32), y.astype(np.int32)
+    right, lower = x - column, y - row
+    first = row * width + column
+    below = value * lower
+    beside = value - below
+    below_right, beside_right = below * right, beside * right
+    corners = np.concatenate([first, first + 1, first + width, first + width + 1])
+    shares = np.concatenate([beside - beside_right, beside_right, below - below_right, below_right])
+    return np.bincount(corners, weights=shares, minlength=width * width).reshape(width, width)
