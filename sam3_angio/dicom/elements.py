@@ -1,0 +1,460 @@
+"""The data elements of a DICOM file: an allow-list, read strictly and without recursion.
+
+Only the elements of :data:`WANTED` are ever taken into memory; every other value, a patient's name
+for one, is skipped unread, so it can reach no message and no output. The parser follows PS3.5
+clause 7 (explicit and implicit VR, sequences of defined and undefined length) and PS3.10 clause 7
+(preamble, file meta information). Depth, number and size of elements are bounded, and a deflated
+data set is inflated as a stream, never as a whole.
+
+Conventions
+-----------
+A tag is one integer, ``0xGGGGEEEE``. Values stay bytes here; :mod:`sam3_angio.dicom.header` gives
+them meaning.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+#: The elements that are read: keyword and value representation by tag (PS3.6).
+WANTED: Mapping[int, tuple[str, str]] = {
+    0x00080016: ("SOPClassUID", "UI"),
+    0x00080060: ("Modality", "CS"),
+    0x00181110: ("DistanceSourceToDetector", "DS"),
+    0x00181111: ("DistanceSourceToPatient", "DS"),
+    0x00181114: ("EstimatedRadiographicMagnificationFactor", "DS"),
+    0x00181164: ("ImagerPixelSpacing", "DS"),
+    0x00181500: ("PositionerMotion", "CS"),
+    0x00181510: ("PositionerPrimaryAngle", "DS"),
+    0x00181511: ("PositionerSecondaryAngle", "DS"),
+    0x00181520: ("PositionerPrimaryAngleIncrement", "DS"),
+    0x00181521: ("PositionerSecondaryAngleIncrement", "DS"),
+    0x00280002: ("SamplesPerPixel", "US"),
+    0x00280004: ("PhotometricInterpretation", "CS"),
+    0x00280008: ("NumberOfFrames", "IS"),
+    0x00280010: ("Rows", "US"),
+    0x00280011: ("Columns", "US"),
+    0x00280100: ("BitsAllocated", "US"),
+    0x00280101: ("BitsStored", "US"),
+    0x00280102: ("HighBit", "US"),
+    0x00280103: ("PixelRepresentation", "US"),
+    0x00281040: ("PixelIntensityRelationship", "CS"),
+    0x00281050: ("WindowCenter", "DS"),
+    0x00281051: ("WindowWidth", "DS"),
+    0x00281052: ("RescaleIntercept", "DS"),
+    0x00281053: ("RescaleSlope", "DS"),
+    0x00281056: ("VOILUTFunction", "CS"),
+    0x00283000: ("ModalityLUTSequence", "SQ"),
+    0x00283002: ("LUTDescriptor", "US"),  # inside a LUT sequence
+    0x00283006: ("LUTData", "OW"),  # inside a LUT sequence
+    0x00283010: ("VOILUTSequence", "SQ"),
+    0x7FE00001: ("ExtendedOffsetTable", "OV"),
+    0x7FE00002: ("ExtendedOffsetTableLengths", "OV"),
+}
+
+PIXEL_DATA = 0x7FE00010
+DEFLATED = "1.2.840.10008.1.2.1.99"
+BIG_ENDIAN = "1.2.840.10008.1.2.2"
+IMPLICIT = "1.2.840.10008.1.2"
+
+_TRANSFER_SYNTAX = 0x00020010
+_ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+_UNDEFINED = 0xFFFFFFFF
+_VR_32_BIT = frozenset(
+    ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
+)
+_VR_16_BIT = frozenset(
+    (
+        "AE",
+        "AS",
+        "AT",
+        "CS",
+        "DA",
+        "DS",
+        "DT",
+        "FD",
+        "FL",
+        "IS",
+        "LO",
+        "LT",
+        "PN",
+        "SH",
+        "SL",
+        "SS",
+        "ST",
+        "TM",
+        "UI",
+        "UL",
+        "US",
+    )
+)
+#: Representations that may stand for the one in WANTED.
+_ALTERNATIVES = {"US": ("US", "SS", "UN"), "OW": ("OW", "US", "SS", "UN"), "OV": ("OV", "UN")}
+
+MAX_VALUE_BYTES = 1 << 20
+MAX_ELEMENTS = 50_000
+MAX_DEPTH = 32
+MAX_INFLATED_BYTES = 1 << 30
+
+
+class UnreadableError(Exception):
+    """What a run's file has that cannot be trusted; the reader turns it into a ``DataError``.
+
+    Parameters
+    ----------
+    field : str
+        Element, such as ``Rows (0028,0010)``, or part of the file.
+    message : str
+        What was found and what was expected; no personal value.
+    fix : str
+        What to do about it.
+    """
+
+    def __init__(self, field: str, message: str, fix: str = "") -> None:
+        super().__init__(message)
+        self.field = field
+        self.message = message
+        self.fix = fix
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSet:
+    """The wanted elements of a file and where its pixels are.
+
+    Attributes
+    ----------
+    transfer_syntax : str
+        UID.
+    big_endian : bool
+        Byte order of the values.
+    values : Mapping of int to bytes
+        By tag.
+    sequences : Mapping of int to Mapping
+        The first item of each wanted sequence, by tag.
+    source : ByteSource
+        The file, or the inflated data set, still open.
+    pixel_offset : int
+        Where the value of Pixel Data starts in `source`.
+    pixel_bytes : int or None
+        Its length; None where it is encapsulated.
+    """
+
+    transfer_syntax: str
+    big_endian: bool
+    values: Mapping[int, bytes]
+    sequences: Mapping[int, Mapping[int, bytes]]
+    source: ByteSource
+    pixel_offset: int
+    pixel_bytes: int | None
+
+
+class ByteSource:
+    """Bytes with bounds: a read or a skip beyond the end is a fault, not a short answer.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        What to read from.
+    size : int
+        Number of bytes that may be read from it.
+    """
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self.size = size
+        self.position = 0
+
+    def read(self, count: int) -> bytes:
+        """Return exactly `count` bytes."""
+        self._bounded(self.position + count)
+        content = self._stream.read(count)
+        if len(content) != count:
+            raise _truncated(self.position + len(content))
+        self.position += count
+        return content
+
+    def seek(self, position: int) -> None:
+        """Go to an absolute position within the bounds."""
+        self._bounded(position)
+        self._stream.seek(position)
+        self.position = position
+
+    def skip(self, count: int) -> None:
+        """Go forward."""
+        self.seek(self.position + count)
+
+    def _bounded(self, position: int) -> None:
+        if position > self.size:
+            raise _truncated(self.size)
+
+
+def _truncated(size: int) -> UnreadableError:
+    return UnreadableError(
+        "", f"the file ends too early, after {size} bytes.", "Copy the run again from its source."
+    )
+
+
+class _Inflating(io.RawIOBase):
+    """A deflated data set (PS3.5 A.5) as a stream of bounded length that can be read forward.
+
+    Going back starts afresh, so memory stays at one chunk whatever the data inflate to.
+    """
+
+    def __init__(self, stream: BinaryIO, offset: int) -> None:
+        super().__init__()
+        self._stream = stream
+        self._offset = offset
+        self._restart()
+
+    def _restart(self) -> None:
+        self._stream.seek(self._offset)
+        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, count: int = -1) -> bytes:
+        parts = []
+        while count > 0 and (part := self._inflate(min(count, 1 << 16))):
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+    def _inflate(self, limit: int) -> bytes:
+        part = b""
+        while not part and not self._inflater.eof:
+            content = self._inflater.unconsumed_tail or self._stream.read(1 << 15)
+            try:
+                part = self._inflater.decompress(content, limit)
+            except zlib.error:
+                raise UnreadableError("", "the deflated data set is damaged.") from None
+            if not content:
+                break
+        self._position += len(part)
+        return part
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        if position < self._position:
+            self._restart()
+        while self._position < position and self._inflate(min(position - self._position, 1 << 16)):
+            pass
+        return self._position
+
+
+def read_data_set(stream: BinaryIO, size: int) -> DataSet:
+    """Read the wanted elements of a DICOM file, up to its pixels.
+
+    Parameters
+    ----------
+    stream : BinaryIO
+        The file, open for reading.
+    size : int
+        Its size in bytes.
+
+    Raises
+    ------
+    UnreadableError
+        If the stream is no complete DICOM file, or nests deeper, has more elements or larger
+        values than any angiogram.
+    """
+    source = ByteSource(stream, size)
+    _require_preamble(source)
+    transfer_syntax = _transfer_syntax(source)
+    if transfer_syntax == DEFLATED:
+        inflating = _Inflating(stream, source.position)
+        source = ByteSource(inflating, MAX_INFLATED_BYTES)  # type: ignore[arg-type]
+    parser = _Parser(
+        source,
+        explicit=transfer_syntax != IMPLICIT,
+        big_endian=transfer_syntax == BIG_ENDIAN,
+    )
+    return parser.data_set(transfer_syntax)
+
+
+def _require_preamble(source: ByteSource) -> None:
+    start = source.read(min(132, source.size))
+    if start[128:] == b"DICM":
+        return
+    if start[:1] == b"\x30" and start[1:2] >= b"\x80":
+        message = "the file looks encrypted (a CMS envelope), not like DICOM."
+        raise UnreadableError("", message, "Decrypt it first.")
+    message = "this is no DICOM file: 'DICM' is missing at byte 128."
+    raise UnreadableError("", message, "Check the path, or add the file header with dcmconv.")
+
+
+def _transfer_syntax(source: ByteSource) -> str:
+    """Read the file meta information (group 0002, always explicit little endian)."""
+    parser = _Parser(source, explicit=True, big_endian=False)
+    uid = b""
+    for _ in range(64):
+        start = source.position
+        is_meta = source.read(2) == b"\x02\0"
+        source.seek(start)  # what follows may be deflated, so only the group is looked at
+        if not is_meta:
+            break
+        tag, _vr, length = parser.element()
+        if tag == _TRANSFER_SYNTAX:
+            uid = parser.value(tag, length)
+        else:
+            source.skip(length)
+    text = uid.decode("ascii", "replace").rstrip("\0 ")
+    if not text or any(letter not in "0123456789." for letter in text):
+        raise UnreadableError("TransferSyntaxUID (0002,0010)", "it is missing or no UID.")
+    return text
+
+
+class _Parser:
+    """Element by element through one data set."""
+
+    def __init__(self, source: ByteSource, *, explicit: bool, big_endian: bool) -> None:
+        self._source = source
+        self._explicit = explicit
+        self._order = ">" if big_endian else "<"
+        self._count = 0
+
+    def element(self, *, explicit: bool | None = None) -> tuple[int, str, int]:
+        """Read tag, representation and length of the next element."""
+        self._count += 1
+        if self._count > MAX_ELEMENTS:
+            raise UnreadableError("", f"the header has more than {MAX_ELEMENTS} elements.")
+        group, number = struct.unpack(f"{self._order}HH", self._source.read(4))
+        tag = group << 16 | number
+        is_explicit = self._explicit if explicit is None else explicit
+        if group == 0xFFFE or not is_explicit:
+            return tag, _vr(tag), self._unsigned(4)
+        vr = self._source.read(2).decode("latin-1")
+        if vr in _VR_32_BIT:
+            self._source.skip(2)
+            return tag, vr, self._unsigned(4)
+        if vr not in _VR_16_BIT:
+            message = "the value representation is unknown: the header is damaged."
+            raise UnreadableError(tag_text(tag), message)
+        return tag, vr, self._unsigned(2)
+
+    def _unsigned(self, size: int) -> int:
+        code = {2: "H", 4: "I"}[size]
+        return int(struct.unpack(f"{self._order}{code}", self._source.read(size))[0])
+
+    def value(self, tag: int, length: int) -> bytes:
+        """Read the value of a wanted element."""
+        if length > MAX_VALUE_BYTES:
+            raise UnreadableError(tag_text(tag), f"the value has {length} bytes.")
+        return self._source.read(length)
+
+    def data_set(self, transfer_syntax: str) -> DataSet:
+        """Read up to Pixel Data."""
+        values: dict[int, bytes] = {}
+        sequences: dict[int, Mapping[int, bytes]] = {}
+        for tag, vr, length in self._top_level():
+            if tag == PIXEL_DATA:
+                return DataSet(
+                    transfer_syntax=transfer_syntax,
+                    big_endian=self._order == ">",
+                    values=values,
+                    sequences=sequences,
+                    source=self._source,
+                    pixel_offset=self._source.position,
+                    pixel_bytes=None if length == _UNDEFINED else length,
+                )
+            if tag not in WANTED:
+                self._skip(vr, length)
+            elif _vr(tag) == "SQ":
+                sequences[tag] = self._first_item(tag, length)
+            else:
+                self._require_vr(tag, vr)
+                values[tag] = self.value(tag, length)
+        raise UnreadableError("PixelData (7FE0,0010)", "there are no pixels.")
+
+    def _top_level(self) -> Iterator[tuple[int, str, int]]:
+        previous = 0
+        while self._source.position < self._source.size:
+            tag, vr, length = self.element()
+            if tag <= previous:
+                message = "the element is doubled or out of order: the header is damaged."
+                raise UnreadableError(tag_text(tag), message)
+            if tag > PIXEL_DATA:
+                return
+            previous = tag
+            yield tag, vr, length
+
+    @staticmethod
+    def _require_vr(tag: int, vr: str) -> None:
+        wanted = _vr(tag)
+        if vr not in _ALTERNATIVES.get(wanted, (wanted, "UN")):
+            message = f"the value representation is {vr}, expected {wanted}."
+            raise UnreadableError(tag_text(tag), message)
+
+    def _skip(self, vr: str, length: int) -> None:
+        if length == _UNDEFINED:
+            self._skip_undefined(explicit=self._explicit and vr != "UN")
+        else:
+            self._source.skip(length)
+
+    def _skip_undefined(self, *, explicit: bool) -> None:
+        """Skip a value of undefined length, however deep it nests, without recursion."""
+        levels = [("sequence", explicit)]
+        while levels:
+            if len(levels) > MAX_DEPTH:
+                raise UnreadableError("", f"sequences nest deeper than {MAX_DEPTH // 2} levels.")
+            kind, explicit = levels[-1]
+            tag, vr, length = self.element(explicit=explicit)
+            if tag == (_SEQUENCE_END if kind == "sequence" else _ITEM_END):
+                levels.pop()
+            elif (tag == _ITEM) != (kind == "sequence") or tag in (_ITEM_END, _SEQUENCE_END):
+                raise UnreadableError("", "a sequence is damaged: item and element are mixed up.")
+            elif length != _UNDEFINED:
+                self._source.skip(length)
+            elif kind == "sequence":
+                levels.append(("item", explicit))
+            else:
+                levels.append(("sequence", explicit and vr != "UN"))
+
+    def _first_item(self, tag: int, length: int) -> Mapping[int, bytes]:
+        """Read the wanted elements of a sequence's first item; skip the others."""
+        end = None if length == _UNDEFINED else self._source.position + length
+        first: dict[int, bytes] = {}
+        found = False
+        while end is None or self._source.position < end:
+            item, _vr, item_length = self.element()
+            if item == _SEQUENCE_END and end is None:
+                break
+            if item != _ITEM:
+                raise UnreadableError(tag_text(tag), "the sequence is damaged.")
+            content = self._item(item_length)
+            first, found = (first, True) if found else (content, True)
+        return first
+
+    def _item(self, length: int) -> dict[int, bytes]:
+        end = None if length == _UNDEFINED else self._source.position + length
+        values: dict[int, bytes] = {}
+        while end is None or self._source.position < end:
+            tag, vr, value_length = self.element()
+            if tag == _ITEM_END and end is None:
+                break
+            if tag in WANTED and _vr(tag) != "SQ":
+                values[tag] = self.value(tag, value_length)
+            else:
+                self._skip(vr, value_length)
+        return values
+
+
+def _vr(tag: int) -> str:
+    return WANTED[tag][1] if tag in WANTED else "UN"
+
+
+def tag_text(tag: int) -> str:
+    """Return a tag as people write it, with its keyword where it has one.
+
+    Examples
+    --------
+    >>> tag_text(0x00280010)
+    'Rows (0028,0010)'
+    """
+    number = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
+    return f"{WANTED[tag][0]} {number}" if tag in WANTED else number

@@ -1,0 +1,151 @@
+"""Read one frame of an angiographic run, fast and safely.
+
+The way through a file: elements (:mod:`~sam3_angio.dicom.elements`), their meaning
+(:mod:`~sam3_angio.dicom.header`), where the frames lie (:mod:`~sam3_angio.dicom.structure`), the
+frame's codestream (:mod:`~sam3_angio.dicom.codestream`), its decoder
+(:mod:`~sam3_angio.dicom.decode`), and whether the picture can be one
+(:mod:`~sam3_angio.dicom.plausibility`). Only the wanted frame is read and decoded. What cannot be
+trusted raises ``DataError``; the file goes by the name that the caller gives it, never by its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam3_angio.acquisition import ViewAngle
+from sam3_angio.dicom.decode import Pixels, codec, decode
+from sam3_angio.dicom.elements import DataSet, UnreadableError, read_data_set
+from sam3_angio.dicom.header import RunHeader, run_header
+from sam3_angio.dicom.plausibility import require_plausible
+from sam3_angio.dicom.structure import FrameMap, frame_map
+from sam3_angio.errors import DataError, Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class XAFrame:
+    """One frame of a run.
+
+    Attributes
+    ----------
+    pixels : (R, C) ndarray of uint8 or uint16
+        Stored values, before any display mapping.
+    frame_index : int
+        0-based.
+    header : RunHeader
+        Facts of the run.
+    view : ViewAngle or None
+        Of this frame; None where the header has no angles that can be meant.
+    warnings : tuple of Fault
+        Facts of the header that were dropped.
+    """
+
+    pixels: Pixels
+    frame_index: int
+    header: RunHeader
+    view: ViewAngle | None
+    warnings: tuple[Fault, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """An open run: its elements, header and the places of its frames."""
+
+    data_set: DataSet
+    header: RunHeader
+    frames: FrameMap
+
+    def code(self, frame_index: int) -> bytes:
+        """Return a frame as stored."""
+        return self.frames.read(self.data_set.source, frame_index)
+
+
+def read_frame(path: Path, frame_index: int, *, name: str) -> XAFrame:
+    """Read one frame of a run.
+
+    Parameters
+    ----------
+    path : Path
+        The run's file.
+    frame_index : int
+        0-based.
+    name : str
+        What the file is called in errors: a pseudonym or a row of a table, since paths carry
+        patients' names.
+
+    Returns
+    -------
+    XAFrame
+
+    Raises
+    ------
+    DataError
+        If the file is no angiographic run in grey levels, is damaged, contradicts itself, or has
+        no such frame.
+    """
+    with _named(name, frame_index), _opened(path) as run:
+        if not 0 <= frame_index < run.header.frames:
+            message = f"there is no frame {frame_index}; the run has {run.header.frames}."
+            fix = "Frames count from 0; check frame_index in the table."
+            raise UnreadableError("NumberOfFrames (0028,0008)", message, fix)
+        code = run.code(frame_index)
+        pixels = decode(code, run.header)
+        require_plausible(pixels, code, run.header)
+        warnings = tuple(
+            Fault(file=name, row=frame_index, field=field, message=message, severity="warning")
+            for field, message in run.header.warnings
+        )
+        return XAFrame(
+            pixels=pixels,
+            frame_index=frame_index,
+            header=run.header,
+            view=run.header.view(frame_index),
+            warnings=warnings,
+        )
+
+
+def read_run_header(path: Path, *, name: str) -> RunHeader:
+    """Read the facts of a run without decoding a frame.
+
+    Parameters
+    ----------
+    path : Path
+        The run's file.
+    name : str
+        What the file is called in errors.
+
+    Raises
+    ------
+    DataError
+        As :func:`read_frame`.
+    """
+    with _named(name, None), _opened(path) as run:
+        return run.header
+
+
+@contextmanager
+def _named(name: str, frame_index: int | None) -> Iterator[None]:
+    """Turn what is wrong with a file into an error with the caller's name for it."""
+    try:
+        yield
+    except UnreadableError as error:
+        raise DataError.at(
+            name, error.message, error.fix, row=frame_index, field=error.field
+        ) from None
+    except OSError as error:
+        message = f"the file cannot be read ({error.strerror or 'input or output error'})."
+        raise DataError.at(name, message, "Check data.dicom_root and the file.") from None
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Run]:
+    with path.open("rb") as stream:
+        size = path.stat().st_size
+        data_set = read_data_set(stream, size)
+        header = run_header(data_set)
+        if codec(header.transfer_syntax).encapsulated != (data_set.pixel_bytes is None):
+            message = "pixels are encapsulated, but the transfer syntax is not, or the reverse."
+            raise UnreadableError("TransferSyntaxUID (0002,0010)", message)
+        yield Run(data_set=data_set, header=header, frames=frame_map(data_set, header))

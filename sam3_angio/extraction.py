@@ -1,0 +1,313 @@
+"""The analysed frame of each run as an 8-bit PNG, with its geometry: the ``extract`` stage.
+
+Every run's size and SHA-256 are compared with the manifest before it is read; a run that several
+rows share is hashed once. Runs are read in child processes with limits of time and memory, so a
+file that crashes or hangs a decoder is named like any other broken one. All files are tried before
+the stage fails, and nothing is written unless all are good.
+
+Conventions
+-----------
+``docs/reference/files.md``, section ``frames/``. In errors a frame goes by its pseudonym and the
+row of the site's table.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import Image
+
+from sam3_angio.acquisition import ViewAngle
+from sam3_angio.dicom import XAFrame, read_frame
+from sam3_angio.dicom.display import display_8bit, display_kind
+from sam3_angio.dicom.spacing import contradicts, object_spacing
+from sam3_angio.errors import DataError, Fault, Severity
+from sam3_angio.files import replacing, sha256
+from sam3_angio.geometry_table import FrameGeometry, write_geometry
+from sam3_angio.manifest import ManifestRow
+from sam3_angio.medis import read_contour
+from sam3_angio.progress import tracked
+
+#: Angles of table and header that differ by more than this are counted.
+MAX_ANGLE_DIFFERENCE_DEG = 2.0
+#: Calibration beyond this is no calibration: a pixel of 1 mm, or of 0.05 mm, at the object.
+PLAUSIBLE_PX_PER_MM = (1.0, 20.0)
+
+_SECONDS_A_FRAME = 60
+_MEMORY_BYTES = 8 << 30
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractionSettings:
+    """Where runs, labels and pictures are, and how values without a window become grey levels.
+
+    Attributes
+    ----------
+    dicom_root : Path
+        What the manifest's runs are relative to.
+    data_folder : Path
+        What the manifest's label paths are relative to.
+    percentile_low, percentile_high : float
+        See :func:`sam3_angio.dicom.display.display_8bit`.
+    """
+
+    dicom_root: Path
+    data_folder: Path
+    percentile_low: float
+    percentile_high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameResult:
+    """What became of one row of the manifest.
+
+    Attributes
+    ----------
+    geometry : FrameGeometry or None
+        None where the frame could not be extracted.
+    faults : tuple of Fault
+        Errors and warnings.
+    angle_difference_deg : float
+        Between table and header, the larger of both angles; NaN where either has none.
+    """
+
+    geometry: FrameGeometry | None
+    faults: tuple[Fault, ...]
+    angle_difference_deg: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction:
+    """What the stage found.
+
+    Attributes
+    ----------
+    frames, runs : int
+        How many were read.
+    compared_angles, different_angles : int
+        Rows whose angles are in table and header, and those that differ by more than
+        :data:`MAX_ANGLE_DIFFERENCE_DEG`.
+    warnings : tuple of Fault
+        Facts that were dropped or contradict each other.
+    """
+
+    frames: int
+    runs: int
+    compared_angles: int
+    different_angles: int
+    warnings: tuple[Fault, ...]
+
+
+def extract_frames(
+    rows: Sequence[ManifestRow], out: Path, settings: ExtractionSettings, processes: int
+) -> Extraction:
+    """Extract the analysed frame of every row.
+
+    Parameters
+    ----------
+    rows : sequence of ManifestRow
+    out : Path
+        Folder for ``{frame_id}.png`` and ``geometry.csv``; replaced as a whole, and only when all
+        frames are good.
+    settings : ExtractionSettings
+    processes : int
+        Child processes; 0 for one a core.
+
+    Returns
+    -------
+    Extraction
+
+    Raises
+    ------
+    DataError
+        With every fault of every row.
+    """
+    runs: dict[str, list[ManifestRow]] = defaultdict(list)
+    for row in rows:
+        runs[row.dicom].append(row)
+    with replacing(out) as folder:
+        folder.mkdir()
+        results = _results(list(runs.values()), folder, settings, processes or os.cpu_count() or 1)
+        faults = sorted((fault for result in results for fault in result.faults), key=str)
+        errors = [fault for fault in faults if fault.severity == "error"]
+        if errors:
+            raise DataError(f"{len(errors)} faults in {len(rows)} frames; none is written:", errors)
+        write_geometry(
+            folder / "geometry.csv",
+            [result.geometry for result in results if result.geometry is not None],
+        )
+    differences = [result.angle_difference_deg for result in results]
+    return Extraction(
+        frames=len(rows),
+        runs=len(runs),
+        compared_angles=sum(not math.isnan(value) for value in differences),
+        different_angles=sum(value > MAX_ANGLE_DIFFERENCE_DEG for value in differences),
+        warnings=tuple(faults),
+    )
+
+
+def _results(
+    runs: list[list[ManifestRow]], folder: Path, settings: ExtractionSettings, processes: int
+) -> list[FrameResult]:
+    """Read all runs in child processes; those that a crash cost are read again one by one."""
+    results: list[FrameResult] = []
+    lost: list[list[ManifestRow]] = []
+    with _pool(min(processes, len(runs))) as pool:
+        futures = {pool.submit(_extract_run, run, folder, settings): run for run in runs}
+        for future in tracked(as_completed(futures), len(runs), "Extracting frames"):
+            try:
+                results.extend(future.result())
+            except BrokenProcessPool:
+                lost.append(futures[future])
+    for run in tracked(lost, len(lost), "Extracting frames one by one"):
+        results.extend(_alone(run, folder, settings))
+    return results
+
+
+def _alone(
+    run: list[ManifestRow], folder: Path, settings: ExtractionSettings
+) -> Iterator[FrameResult]:
+    """Read the frames of a run in a child process each, so that a crash has one possible cause."""
+    for row in run:
+        with _pool(1) as pool:
+            try:
+                yield from pool.submit(_extract_run, [row], folder, settings).result()
+            except BrokenProcessPool:
+                message = f"reading it crashed, or took more than {_SECONDS_A_FRAME} seconds."
+                yield _failed([Fault(file=_name(row), message=message, field="dicom")])
+
+
+def _pool(processes: int) -> ProcessPoolExecutor:
+    context = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=_limit_memory)
+
+
+def _limit_memory() -> None:
+    """Let a child die of a decompression bomb before the machine does; POSIX only."""
+    if sys.platform != "win32":
+        import resource  # does not exist on Windows
+
+        _soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+        limit = _MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(_MEMORY_BYTES, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+def _limit_seconds(seconds: int) -> None:
+    """Let a child die of a hanging decoder; 0 takes the limit back; POSIX only."""
+    if sys.platform != "win32":
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _extract_run(
+    rows: list[ManifestRow], folder: Path, settings: ExtractionSettings
+) -> list[FrameResult]:
+    """Extract the frames of one run; runs in a child process."""
+    path = settings.dicom_root / rows[0].dicom
+    try:
+        size, digest = path.stat().st_size, sha256(path)
+    except OSError as error:
+        message = f"the run cannot be read ({error.strerror})."
+        fix = "Check data.dicom_root in params.yaml."
+        return [_failed([_fault(row, "dicom", message, fix)]) for row in rows]
+    return [
+        _extract_frame(row, path, folder, settings)
+        if (size, digest) == (row.dicom_bytes, row.dicom_sha256)
+        else _failed([_fault(row, "dicom_sha256", *_CHANGED)])
+        for row in rows
+    ]
+
+
+_CHANGED = (
+    "the run is not the one that was imported: its size or SHA-256 differs.",
+    "Import the table again, or restore the file.",
+)
+
+
+def _extract_frame(
+    row: ManifestRow, path: Path, folder: Path, settings: ExtractionSettings
+) -> FrameResult:
+    _limit_seconds(_SECONDS_A_FRAME)
+    try:
+        frame = read_frame(path, row.frame_index, name=_name(row))
+        calibration, warnings = _calibration(row, frame, settings.data_folder)
+    except DataError as error:
+        return _failed(error.faults)
+    finally:
+        _limit_seconds(0)
+    picture = display_8bit(frame, settings.percentile_low, settings.percentile_high)
+    Image.fromarray(picture).save(folder / f"{row.frame_id}.png")
+    return FrameResult(
+        geometry=_geometry(row, frame, calibration),
+        faults=(*frame.warnings, *warnings),
+        angle_difference_deg=_angle_difference_deg(row.view, frame.view),
+    )
+
+
+def _geometry(row: ManifestRow, frame: XAFrame, calibration: float | None) -> FrameGeometry:
+    header = frame.header
+    return FrameGeometry(
+        frame_id=row.frame_id,
+        patient=row.patient,
+        rows=header.rows,
+        columns=header.columns,
+        frame_index=row.frame_index,
+        frames=header.frames,
+        view=frame.view or row.view,
+        angle_source="table" if frame.view is None else "header",
+        spacing=object_spacing(header.geometry, calibration),
+        transfer_syntax=header.transfer_syntax,
+        bits_stored=header.bits_stored,
+        display=display_kind(header.display),
+    )
+
+
+def _calibration(
+    row: ManifestRow, frame: XAFrame, data_folder: Path
+) -> tuple[float | None, list[Fault]]:
+    """Return the catheter calibration (pixels a millimetre) and what is odd about it."""
+    if not row.contour:
+        return None, []
+    scale = read_contour(data_folder / row.contour).calibration.scale_px_per_mm
+    if math.isnan(scale):
+        return None, []
+    low, high = PLAUSIBLE_PX_PER_MM
+    if not low <= scale <= high:
+        message = f"{scale:g} px/mm is outside {low:g} to {high:g}; not used."
+        fix = "It may be the inverse, millimetres a pixel."
+        return None, [_fault(row, "calibration.scale_factor", message, fix, warning=True)]
+    if contradicts(frame.header.geometry, scale):
+        message = f"{scale:g} px/mm contradicts the header's geometry by more than 25 %."
+        return scale, [_fault(row, "calibration.scale_factor", message, warning=True)]
+    return scale, []
+
+
+def _angle_difference_deg(table: ViewAngle, header: ViewAngle | None) -> float:
+    if header is None or math.isnan(table.primary_deg) or math.isnan(table.secondary_deg):
+        return math.nan
+    around = (table.primary_deg - header.primary_deg + 180) % 360 - 180
+    return max(abs(around), abs(table.secondary_deg - header.secondary_deg))
+
+
+def _name(row: ManifestRow) -> str:
+    return f"{row.frame_id} (row {row.row} of the site's table)"
+
+
+def _fault(
+    row: ManifestRow, field: str, message: str, fix: str = "", *, warning: bool = False
+) -> Fault:
+    severity: Severity = "warning" if warning else "error"
+    return Fault(file=_name(row), field=field, message=message, fix=fix, severity=severity)
+
+
+def _failed(faults: Sequence[Fault]) -> FrameResult:
+    return FrameResult(geometry=None, faults=tuple(faults), angle_difference_deg=math.nan)

@@ -1,0 +1,38 @@
+"""Extract the analysed frame of each run: ``frames/{frame_id}.png`` and ``frames/geometry.csv``."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sam3_angio.command import run
+from sam3_angio.config import load_config
+from sam3_angio.extraction import ExtractionSettings, extract_frames
+from sam3_angio.manifest import read_manifest
+
+
+def extract(
+    manifest: Annotated[Path, typer.Option(help="data/manifest.csv")],
+    labels: Annotated[Path, typer.Option(help="data/labels, for the contours' calibration.")],
+    out: Annotated[Path, typer.Option(help="Folder to write; replaced as a whole.")],
+) -> None:
+    """Extract the analysed frame of each DICOM run to 8-bit PNG, and its geometry."""
+    config = load_config()
+    settings = ExtractionSettings(
+        dicom_root=Path(config.data.dicom_root),
+        data_folder=labels.parent,
+        percentile_low=config.extract.percentile_low,
+        percentile_high=config.extract.percentile_high,
+    )
+    found = extract_frames(read_manifest(manifest), out, settings, config.machine.processes)
+    for warning in found.warnings:
+        typer.echo(f"Warning: {warning}", err=True)
+    typer.echo(
+        f"{found.frames} frames of {found.runs} runs; table and header differ by more than 2° in "
+        f"{found.different_angles} of {found.compared_angles} view angles; "
+        f"{len(found.warnings)} warnings."
+    )
+
+
+if __name__ == "__main__":
+    run(extract)
