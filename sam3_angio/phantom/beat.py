@@ -107,7 +107,9 @@ def best_frames(n_frames: int, seed: int) -> tuple[int, ...]:
         for frame in range(1, n_frames)
         if beat.contraction(frame) <= 0.05 and beat.contrast(frame, far).min() >= 0.9
     ]
-    return tuple(sorted(fit, key=lambda frame: (beat.contraction(frame), frame)))
+    return tuple(
+        sorted(fit, key=lambda frame: (beat.contraction(frame), abs(frame - beat.end_diastole)))
+    )
 
 
 def moved(points_mm: Points, axes: HeartAxes, beat: Beat, frame: int) -> Points:

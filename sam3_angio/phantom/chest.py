@@ -168,8 +168,9 @@ def catheter_axis(heart: Heart, artery: Artery, rng: np.random.Generator) -> Poi
     From the groin it comes up the aorta in front of the spine and round the arch; from the wrist
     it comes down the right subclavian artery.
     """
-    ostium = heart.tree(artery)[0].centreline_mm[2]
-    into = heart.tree(artery)[0].centreline_mm[8] - ostium
+    vessel_mm = heart.tree(artery)[0].centreline_mm
+    ostium = vessel_mm[6]
+    into = vessel_mm[10] - vessel_mm[0]
     into = into / np.sqrt((into**2).sum())
     root = ostium - 9 * into + np.array([0, 0, 3.0])
     rise = np.array([[-20, 12, 60], [-18, 24, 85]]) + rng.uniform(-4, 4, (2, 3))

@@ -82,7 +82,7 @@ class Branch:
     @property
     def arc_mm(self) -> NDArray[np.float64]:
         """Return the arc length from the segment's start, (N,)."""
-        return self.path_mm - self.path_mm[0]
+        return np.asarray(self.path_mm - self.path_mm[0])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,6 +157,43 @@ class Heart:
     def tree(self, artery: Artery) -> tuple[Branch, ...]:
         """Return the branches that an injection into `artery` fills."""
         return tuple(branch for branch in self.branches if branch.artery == artery)
+
+    def outside(self, artery: Artery) -> tuple[NDArray[np.float64], ...]:
+        """Return which part of each branch is not inside the vessel that it springs from.
+
+        A branch begins on its parent's axis. What lies inside the parent, or inside a sister that
+        begins at the same place, is not there twice.
+
+        Returns
+        -------
+        tuple of (N,) ndarray
+            For each branch of :meth:`tree`, 0 (inside) to 1 (outside) a sample.
+        """
+        shares = []
+        for index, branch in enumerate(self.branches):
+            if branch.artery == artery:
+                kin = [
+                    other
+                    for place, other in enumerate(self.branches[:index])
+                    if branch.parent is not None and branch.parent in (place, other.parent)
+                ]
+                shares.append(_outside(branch, kin))
+        return tuple(shares)
+
+
+def _outside(branch: Branch, kin: Iterable[Branch]) -> NDArray[np.float64]:
+    share = np.ones(len(branch.radius_mm))
+    near = slice(0, int(12 / STEP_MM))
+    for other in kin:
+        gap = branch.lumen_mm[near, None] - other.lumen_mm[None]
+        distance = np.sqrt((gap**2).sum(axis=2))
+        nearest = distance.argmin(axis=1)
+        radius, wall = branch.radius_mm[near], other.radius_mm[nearest]
+        # a tube ends flat: what is nearest to its end lies in front of it, not inside
+        within = (nearest > 0) & (nearest < len(other.radius_mm) - 1)
+        apart = np.clip((distance.min(axis=1) - (wall - radius)) / (2 * radius), 0, 1)
+        share[near] = np.minimum(share[near], np.where(within, apart, 1.0))
+    return share
 
 
 def grow_heart(seed: int) -> Heart:

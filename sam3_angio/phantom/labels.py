@@ -12,13 +12,14 @@ Diameters and arc lengths are three-dimensional unless their name says "projecte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sam3_angio.phantom.heart import Branch, Points
 from sam3_angio.phantom.lesion import LesionPlan, centre_index
+from sam3_angio.phantom.scene import Scene
 from sam3_angio.phantom.xray import ProjectionGeometry, project
 
 BoolMask = NDArray[np.bool_]
@@ -31,7 +32,6 @@ class SegmentContour:
 
     Attributes
     ----------
-    cass : int
     centreline_px : (N, 2) ndarray
         Axis of the lumen.
     left_px, right_px : (N, 2) ndarray
@@ -47,7 +47,6 @@ class SegmentContour:
         reads off the picture.
     """
 
-    cass: int
     centreline_px: NDArray[np.float64]
     left_px: NDArray[np.float64]
     right_px: NDArray[np.float64]
@@ -202,9 +201,7 @@ def segment_contour(branch: Branch, geometry: ProjectionGeometry) -> SegmentCont
     centre, ideal = at_points(lumen_px), at_points(vessel_px)
     left, right = _borders(centre, at(branch.radius_mm * scale))
     ideal_left, ideal_right = _borders(ideal, at(branch.reference_radius_mm * scale))
-    assert branch.cass is not None
     return SegmentContour(
-        cass=branch.cass,
         centreline_px=centre,
         left_px=left,
         right_px=right,
@@ -232,19 +229,25 @@ def _borders(
     return centre + across, centre - across
 
 
-def lesion_truth(branch: Branch, plan: LesionPlan, geometry: ProjectionGeometry) -> LesionTruth:
+def lesion_truth(
+    branch: Branch, from_wall: Branch, plan: LesionPlan, geometry: ProjectionGeometry
+) -> LesionTruth:
     """Return where a lesion is in the picture and how tight it is.
 
     Parameters
     ----------
     branch : Branch
         The lesion's segment where it is in the frame.
+    from_wall : Branch
+        The same from its ostium, where arc lengths begin.
     plan : LesionPlan
     geometry : ProjectionGeometry
     """
     centre = centre_index(branch, plan)
-    arc_mm = branch.arc_mm
-    places_mm = np.clip(arc_mm[centre] + np.array([-0.5, 0.5, 0.0]) * plan.length_mm, 0, arc_mm[-1])
+    arc_mm = branch.path_mm - from_wall.path_mm[0]
+    places_mm = np.clip(
+        arc_mm[centre] + np.array([-0.5, 0.5, 0.0]) * plan.length_mm, arc_mm[0], arc_mm[-1]
+    )
     points = np.stack([np.interp(places_mm, arc_mm, axis) for axis in branch.lumen_mm.T], axis=1)
     start, end, middle = ((float(x), float(y)) for x, y in project(points, geometry)[0])
     mld_mm, rvd_mm = 2 * branch.radius_mm[centre], 2 * branch.reference_radius_mm[centre]
@@ -265,12 +268,7 @@ def lesion_truth(branch: Branch, plan: LesionPlan, geometry: ProjectionGeometry)
 
 
 def frame_truths(
-    frame_index: int,
-    analysed: Sequence[int],
-    branches: Sequence[Branch],
-    catheter_mask: BoolMask,
-    plans: Sequence[LesionPlan],
-    geometry: ProjectionGeometry,
+    frame_index: int, analysed: Sequence[int], scene: Scene, geometry: ProjectionGeometry
 ) -> tuple[FrameTruth, ...]:
     """Return the truth of one frame for each segment that is analysed in it.
 
@@ -279,35 +277,76 @@ def frame_truths(
     frame_index : int
     analysed : sequence of int
         CASS numbers.
-    branches : sequence of Branch
-        The injected tree where it is in the frame.
-    catheter_mask : (R, C) ndarray of bool
-    plans : sequence of LesionPlan
-        All lesions of the heart.
+    scene : Scene
+        The injected tree and the catheter where they are in the frame.
     geometry : ProjectionGeometry
     """
-    tree = np.zeros_like(catheter_mask)
-    masks: dict[int, BoolMask] = {}
-    first = {branch.cass: branch for branch in reversed(branches)}
-    for branch in branches:
-        mask = silhouette(branch.lumen_mm, branch.radius_mm, geometry)
-        tree |= mask
-        if branch.cass is not None and mask.any():
-            masks[branch.cass] = masks.get(branch.cass, np.zeros_like(mask)) | mask
-    lesions = [lesion_truth(first[p.cass], p, geometry) for p in plans if p.cass in first]
-    limit = geometry.size_px - 0.5
-    seen = tuple(
-        lesion for lesion in lesions if all(-0.5 <= value < limit for value in lesion.centre_px)
-    )
+    branches = [
+        _from_wall(branch, outside)
+        for branch, outside in zip(scene.branches, scene.outside, strict=True)
+    ]
+    tree, masks = _masks(branches, geometry)
+    catheter = silhouette(scene.catheter_mm, scene.catheter_radius_mm, geometry)
+    lesions = _lesions(scene, branches, geometry)
     return tuple(
         FrameTruth(
             frame_index=frame_index,
             analysed_cass=cass,
             tree_mask=tree,
             segment_masks=masks,
-            catheter_mask=catheter_mask,
-            contour=segment_contour(first[cass], geometry),
-            lesions=seen,
+            catheter_mask=catheter,
+            contour=segment_contour(_named(branches, cass), geometry),
+            lesions=lesions,
         )
         for cass in analysed
+    )
+
+
+def _from_wall(branch: Branch, outside: NDArray[np.float64]) -> Branch:
+    """Cut off what lies inside the parent: a segment begins at its ostium, not on an axis."""
+    first = min(int(np.argmax(outside >= 0.5)), len(outside) - 8)
+    kept = slice(max(0, first), None)
+    return replace(
+        branch,
+        centreline_mm=branch.centreline_mm[kept],
+        lumen_mm=branch.lumen_mm[kept],
+        reference_radius_mm=branch.reference_radius_mm[kept],
+        radius_mm=branch.radius_mm[kept],
+        path_mm=branch.path_mm[kept],
+    )
+
+
+def _named(branches: Sequence[Branch], cass: int) -> Branch:
+    return next(branch for branch in branches if branch.cass == cass)
+
+
+def _masks(
+    branches: Sequence[Branch], geometry: ProjectionGeometry
+) -> tuple[BoolMask, dict[int, BoolMask]]:
+    """Return the mask of all branches, and of each segment that is inside the picture."""
+    tree = np.zeros((geometry.size_px, geometry.size_px), dtype=np.bool_)
+    masks: dict[int, BoolMask] = {}
+    for branch in branches:
+        mask = silhouette(branch.lumen_mm, branch.radius_mm, geometry)
+        tree |= mask
+        if branch.cass is not None and mask.any():
+            masks[branch.cass] = masks[branch.cass] | mask if branch.cass in masks else mask
+    return tree, masks
+
+
+def _lesions(
+    scene: Scene, from_wall: Sequence[Branch], geometry: ProjectionGeometry
+) -> tuple[LesionTruth, ...]:
+    """Return the lesions of the injected tree whose tightest point is inside the picture."""
+    numbers = {branch.cass for branch in scene.branches}
+    truths = (
+        lesion_truth(
+            _named(scene.branches, plan.cass), _named(from_wall, plan.cass), plan, geometry
+        )
+        for plan in scene.lesions
+        if plan.cass in numbers
+    )
+    limit = geometry.size_px - 0.5
+    return tuple(
+        truth for truth in truths if all(-0.5 <= value < limit for value in truth.centre_px)
     )
