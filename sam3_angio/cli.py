@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from sam3_angio import __version__
 from sam3_angio.command import reporting
+from sam3_angio.errors import DataError
+
+
+class PrimarySignOption(StrEnum):
+    """Side towards which a table's primary angle is positive."""
+
+    RAO = "RAO+"
+    LAO = "LAO+"
+
 
 _commands = typer.Typer(
     no_args_is_help=True,
@@ -56,3 +68,65 @@ def phantom(
     from sam3_angio.phantom.dataset import write_phantom
 
     write_phantom(out, patients=patients, seed=seed, processes=processes, force=force)
+
+
+@_commands.command("import")
+def import_(
+    csv: Annotated[Path, typer.Option(help="The site's table.", exists=True, dir_okay=False)],
+    dicom_root: Annotated[Path, typer.Option(help="Folder in which all runs lie.")],
+    primary_sign: Annotated[
+        PrimarySignOption,
+        typer.Option(help="Side towards which the table's primary_angle is positive."),
+    ],
+    map_: Annotated[
+        list[str] | None,
+        typer.Option("--map", help=r"Path prefix and its place here: 'E:\Angios=/mnt/e/Angios'."),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Data folder to write.")] = Path("data"),
+    faults: Annotated[Path, typer.Option(help="Where to list faults.")] = Path("import_faults.csv"),
+    processes: Annotated[int, typer.Option(min=0, help="Files at once; 0 = all cores.")] = 0,
+) -> None:
+    r"""Take in a site's table: validate every row and file, pin the runs, copy the labels.
+
+    Example: sam3-angio import --csv table.csv --dicom-root /mnt/e/Angios
+    --map 'E:\Angios=/mnt/e/Angios' --primary-sign RAO+
+    """
+    from sam3_angio.intake import import_table
+    from sam3_angio.report.intake import fault_table, summary_table, write_faults
+
+    console = Console()
+    try:
+        summary = import_table(
+            csv,
+            out,
+            dicom_root=dicom_root,
+            primary_sign=primary_sign.value,
+            path_maps=map_ or (),
+            processes=processes,
+        )
+    except DataError as error:
+        write_faults(faults, error.faults)
+        console.print(fault_table(error.faults))
+        raise DataError(f"{error.headline} All faults are listed in {faults.name}.") from error
+    if summary.warnings:
+        write_faults(faults, summary.warnings)
+        console.print(fault_table(summary.warnings))
+    console.print(summary_table(summary))
+
+
+@_commands.command()
+def result(
+    metrics: Annotated[Path, typer.Option(help="Folder of the metrics.")] = Path("metrics"),
+) -> None:
+    """Print the result table of the last `dvc repro`.
+
+    Example: sam3-angio result
+    """
+    from sam3_angio.report.result import render_result
+
+    path = metrics / "phase1.json"
+    if not path.exists():
+        raise DataError(f"There is no {path}: run `dvc repro` first.")
+    console = Console()
+    console.print(render_result(json.loads(path.read_text(encoding="utf-8"))))
+    console.print(f"Tables and pictures: {metrics / 'phase1'}")
