@@ -1,0 +1,168 @@
+"""Intervals by patient: by hand, against scipy used directly, and properties."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from sam3_angio.scoring.statistics import (
+    Resampling,
+    estimate_difference,
+    estimate_mean,
+    estimate_statistic,
+)
+
+RESAMPLING = Resampling(samples=500, confidence=0.95, seed=3)
+NAN = math.nan
+
+
+def of_patients(*sizes: int) -> list[str]:
+    return [f"p{number:02}" for number, size in enumerate(sizes) for _ in range(size)]
+
+
+# ---- by hand -----------------------------------------------------------------------------------
+
+
+def test_the_mean_weighs_frames_and_counts_frames_patients_and_undefined_values():
+    estimate = estimate_mean([1, 2, 3, NAN, NAN, 6], of_patients(3, 1, 2), RESAMPLING)
+    assert estimate.mean == 3
+    assert (estimate.n, estimate.patients, estimate.undefined) == (4, 2, 2)
+
+
+def test_one_patient_gives_a_mean_without_an_interval():
+    estimate = estimate_mean([0.2, 0.4], ["p00", "p00"], RESAMPLING)
+    assert estimate.mean == pytest.approx(0.3)
+    assert math.isnan(estimate.low)
+    assert math.isnan(estimate.high)
+
+
+@pytest.mark.parametrize("values", [[], [NAN, NAN]])
+def test_nothing_defined_gives_nan_and_its_count(values):
+    estimate = estimate_mean(values, of_patients(*[1] * len(values)), RESAMPLING)
+    assert all(math.isnan(value) for value in (estimate.mean, estimate.low, estimate.high))
+    assert (estimate.n, estimate.patients, estimate.undefined) == (0, 0, len(values))
+
+
+def test_equal_values_give_an_interval_of_no_width():
+    estimate = estimate_mean([0.7] * 6, of_patients(2, 2, 2), RESAMPLING)
+    assert (estimate.low, estimate.high) == (pytest.approx(0.7), pytest.approx(0.7))
+
+
+def test_frames_of_a_patient_stay_together():
+    # Two patients, each of one mind: a resample has mean 0, ½ or 1, so the interval is [0, 1].
+    # Resampling frames would give about ½ ± 0.1.
+    values = [0.0] * 50 + [1.0] * 50
+    estimate = estimate_mean(values, of_patients(50, 50), RESAMPLING)
+    assert (estimate.low, estimate.high) == (0, 1)
+
+
+def test_a_pair_with_an_undefined_member_is_undefined():
+    estimate = estimate_difference([1, 2, NAN], [0.5, NAN, 1], of_patients(1, 1, 1), RESAMPLING)
+    assert (estimate.mean, estimate.n, estimate.undefined) == (0.5, 1, 2)
+
+
+def test_pairing_finds_a_small_steady_difference_between_noisy_scores():
+    rng = np.random.default_rng(0)
+    second = rng.uniform(0.3, 0.9, 60)
+    first = second + 0.02 + rng.normal(0, 0.005, 60)
+    estimate = estimate_difference(first, second, of_patients(*[3] * 20), RESAMPLING)
+    assert 0.01 < estimate.low < estimate.mean < estimate.high < 0.03
+
+
+def test_lengths_that_do_not_fit_are_refused():
+    with pytest.raises(ValueError, match="2 values of 1"):
+        estimate_mean([1, 2], ["p0"], RESAMPLING)
+    with pytest.raises(ValueError, match="not pairs"):
+        estimate_difference([1, 2], [1], ["p0", "p1"], RESAMPLING)
+
+
+# ---- against scipy used directly -----------------------------------------------------------------
+
+
+def test_one_frame_a_patient_is_scipys_bootstrap_of_the_mean():
+    values = np.random.default_rng(5).beta(8, 2, 40)
+    estimate = estimate_mean(values, of_patients(*[1] * 40), RESAMPLING)
+    expected = stats.bootstrap(
+        (values,), np.mean, n_resamples=500, method="BCa", rng=np.random.default_rng(3)
+    ).confidence_interval
+    assert (estimate.low, estimate.high) == (
+        pytest.approx(expected.low),
+        pytest.approx(expected.high),
+    )
+
+
+def test_many_frames_a_patient_agree_with_resampled_lists_of_frames():
+    rng = np.random.default_rng(6)
+    groups = [rng.normal(rng.normal(), 1, rng.integers(1, 6)) for _ in range(25)]
+    patients = of_patients(*map(len, groups))
+    estimate = estimate_mean(np.concatenate(groups), patients, RESAMPLING)
+    expected = stats.bootstrap(
+        (np.arange(25),),
+        lambda drawn: np.concatenate([groups[patient] for patient in drawn]).mean(),
+        vectorized=False,
+        n_resamples=500,
+        method="BCa",
+        rng=np.random.default_rng(3),
+    ).confidence_interval
+    assert estimate.low == pytest.approx(expected.low)
+    assert estimate.high == pytest.approx(expected.high)
+
+
+def test_a_statistic_of_rows_that_is_a_mean_equals_the_mean():
+    values = np.random.default_rng(7).uniform(size=30)
+    patients = of_patients(*[2] * 15)
+    mean = estimate_mean(values, patients, RESAMPLING)
+    statistic = estimate_statistic(lambda rows: float(values[rows].mean()), patients, RESAMPLING)
+    assert statistic.mean == pytest.approx(mean.mean)
+    assert statistic.low == pytest.approx(mean.low)
+    assert statistic.high == pytest.approx(mean.high)
+
+
+@pytest.mark.slow
+def test_the_interval_covers_the_true_mean_about_as_often_as_it_says():
+    rng = np.random.default_rng(8)
+    resampling = Resampling(samples=400, confidence=0.9, seed=0)
+    patients = of_patients(*[4] * 30)
+    covered = 0
+    for _ in range(300):
+        values = np.repeat(rng.normal(size=30), 4) + rng.normal(0, 0.5, 120)
+        estimate = estimate_mean(values, patients, resampling)
+        covered += estimate.low <= 0 <= estimate.high
+    assert 0.84 <= covered / 300 <= 0.95
+
+
+# ---- properties --------------------------------------------------------------------------------
+
+frames = st.lists(
+    st.tuples(st.floats(0, 1) | st.just(NAN), st.sampled_from("abcde")), min_size=1, max_size=25
+)
+
+
+@settings(deadline=None, max_examples=40)
+@given(frames)
+def test_the_interval_lies_within_the_values_whatever_they_are(rows):
+    values, patients = zip(*rows, strict=True)
+    estimate = estimate_mean(values, patients, Resampling(samples=100, confidence=0.9, seed=0))
+    assert estimate.n + estimate.undefined == len(rows)
+    defined = [value for value in values if not math.isnan(value)]
+    if estimate.patients > 1:
+        assert min(defined) - 1e-9 <= estimate.low <= estimate.high <= max(defined) + 1e-9
+    else:
+        assert math.isnan(estimate.low)
+
+
+@settings(deadline=None, max_examples=20)
+@given(frames, st.randoms())
+def test_the_order_of_frames_does_not_matter(rows, random):
+    shuffled = rows.copy()
+    random.shuffle(shuffled)
+    there, back = (
+        estimate_mean(*zip(*order, strict=True), Resampling(samples=100, confidence=0.9, seed=0))
+        for order in (rows, shuffled)
+    )
+    np.testing.assert_allclose(
+        [there.mean, there.low, there.high], [back.mean, back.low, back.high], atol=1e-9
+    )
