@@ -88,6 +88,7 @@ class EvaluateConfig(_Section):
     bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)]
     confidence: Fraction
     score_threshold: Fraction
+    tree_from: Literal["semantic", "best", "union"]
     overlays: Annotated[int, Field(ge=0, le=20)]
     seed: Seed
 

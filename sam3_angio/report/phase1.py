@@ -1,0 +1,147 @@
+"""Phase 1 as files: ``metrics/phase1.json`` and its two tables.
+
+Conventions
+-----------
+Keys run from the figure to what it was compared with: ``dice.truth.mean``. A figure carries four
+keys: ``mean``, ``low`` and ``high`` (interval by patient) and ``n``. Values have four digits after
+the point; undefined ones are null in JSON and empty in tables, and counted under ``undefined``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+from sam3_angio.scoring.cases import Reference
+from sam3_angio.scoring.detection import PresenceScores
+from sam3_angio.scoring.phase1 import MASK_METRICS, Phase1Scores
+from sam3_angio.scoring.statistics import Estimate
+from sam3_angio.scoring.tree import Source, TreeRule
+
+#: Header and rows.
+Table = tuple[tuple[str, ...], list[tuple[str | float, ...]]]
+
+#: Scores of the mask in the JSON document; the tables hold all.
+HEADLINE_METRICS = ("dice", "iou", "cldice", "hd95_mm", "assd_mm")
+
+_PRESENCE_METRICS = ("recall", "specificity", "accuracy", "auc")
+
+#: Digits after the point in everything that is written.
+DIGITS = 4
+
+
+def metrics_document(scores: Phase1Scores) -> dict[str, Any]:
+    """Return the figures of ``metrics/phase1.json``, headline first; NaN becomes None."""
+    whole = [row for row in scores.groups if row.group == "all" and row.source == scores.tree_from]
+    document: dict[str, Any] = {}
+    for metric in HEADLINE_METRICS:
+        document[metric] = {
+            row.reference: _figures(row.estimate) for row in whole if row.metric == metric
+        }
+        if metric == "dice" and scores.beats_teacher:
+            document |= _against_teacher(scores)
+    for name in ("ap", "ap50", "ap75"):
+        document[name] = {
+            reference: _figures(getattr(precision, name))
+            for reference, precision in scores.precision.items()
+        }
+    document["presence"] = _presence(scores.presence)
+    document["undefined"] = {
+        metric: {row.reference: row.estimate.undefined for row in whole if row.metric == metric}
+        for metric in HEADLINE_METRICS
+    }
+    document["count"] = _counts(scores)
+    document["tree_from"] = scores.tree_from
+    document["confidence"] = scores.confidence
+    return document
+
+
+def frame_table(scores: Phase1Scores) -> Table:
+    """Return header and rows of ``metrics/phase1_frames.csv``: the headline's scores come first."""
+    pairs = sorted(
+        dict.fromkeys((row.source, row.reference) for row in scores.groups),
+        key=lambda pair: (pair[0] != scores.tree_from, pair[0] == "teacher"),
+    )
+    header = tuple(
+        _column(source, reference, metric, scores.tree_from)
+        for source, reference in pairs
+        for metric in MASK_METRICS
+    )
+    rows: list[tuple[str | float, ...]] = [
+        (
+            *(frame.case.frame_id, frame.case.patient, frame.case.artery, frame.case.view),
+            round(frame.case.query.presence, DIGITS),
+            *(
+                round(getattr(frame.scores[pair], metric), DIGITS)
+                for pair in pairs
+                for metric in MASK_METRICS
+            ),
+        )
+        for frame in scores.frames
+    ]
+    return ("frame_id", "patient", "artery", "view", "presence", *header), rows
+
+
+def group_table(scores: Phase1Scores) -> Table:
+    """Return header and rows of ``metrics/phase1_groups.csv``, one row a figure."""
+    names = tuple(field.name for field in fields(Estimate))
+    rows: list[tuple[str | float, ...]] = [
+        (
+            *(row.source, row.reference, row.metric, row.group, row.value),
+            *(round(getattr(row.estimate, name), DIGITS) for name in names),
+        )
+        for row in scores.groups
+    ]
+    return ("source", "reference", "metric", "group", "value", *names), rows
+
+
+def _figures(estimate: Estimate) -> dict[str, float | int | None]:
+    return {
+        "mean": _rounded(estimate.mean),
+        "low": _rounded(estimate.low),
+        "high": _rounded(estimate.high),
+        "n": estimate.n,
+    }
+
+
+def _rounded(value: float) -> float | None:
+    return None if math.isnan(value) else round(value, DIGITS)
+
+
+def _against_teacher(scores: Phase1Scores) -> dict[str, Any]:
+    teacher = next(
+        row.estimate
+        for row in scores.groups
+        if (row.source, row.metric, row.group) == ("teacher", "dice", "all")
+    )
+    return {
+        "teacher_dice": {"truth": _figures(teacher)},
+        "beats_teacher": {
+            metric: _figures(estimate) for metric, estimate in scores.beats_teacher.items()
+        },
+    }
+
+
+def _presence(presence: PresenceScores) -> dict[str, Any]:
+    """Return recall alone where no query asked for what is not there."""
+    names = ("recall",) if math.isnan(presence.specificity.mean) else _PRESENCE_METRICS
+    return {name: _figures(getattr(presence, name)) for name in names}
+
+
+def _counts(scores: Phase1Scores) -> dict[str, Any]:
+    empty = {
+        name: sum(name in frame.empty for frame in scores.frames)
+        for name in (scores.tree_from, *scores.precision)
+    }
+    return {
+        "frames": len(scores.frames),
+        "patients": len({frame.case.patient for frame in scores.frames}),
+        "empty_prediction": empty[scores.tree_from],
+        "empty_reference": {name: empty[name] for name in scores.precision},
+    }
+
+
+def _column(source: Source, reference: Reference, metric: str, tree_from: TreeRule) -> str:
+    prefix = "" if source == tree_from else f"{source}_"
+    return f"{prefix}{metric}_{reference}"
