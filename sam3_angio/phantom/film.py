@@ -9,6 +9,7 @@ Conventions: stored values grow with the intensity, vessels are dark (MONOCHROME
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,11 +18,12 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from scipy.special import gammaln
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16]
 
 _SCATTER = 0.28  # share of scattered intensity
 _BLUR = 0.8 / 512  # focal spot and detector: standard deviation relative to the picture's side
 _BITS = 14
+_BRIGHTEST = (1 << _BITS) - 1
 _MIDDLE = 1 << 13  # 14-bit intensity of the background's median
 _LEVEL_BITS = 5  # that the noise table does not resolve
 _DRAW_BITS = 12
@@ -46,33 +48,40 @@ class Exposure:
     bits: int
 
 
-def stored_frame(
-    shadow: NDArray[np.float64], exposure: Exposure, rng: np.random.Generator
+def stored_frames(
+    shadows: Iterable[NDArray[np.float64]], exposure: Exposure, rng: np.random.Generator
 ) -> Pixels:
-    """Return a frame's stored values.
+    """Return a run's stored values.
 
     Parameters
     ----------
-    shadow : (R, C) ndarray
-        Attenuation of contrast and catheter.
+    shadows : iterable of (R, C) ndarray
+        Attenuation of contrast and catheter, a frame each.
     exposure : Exposure
     rng : Generator
         Of the noise.
 
     Returns
     -------
-    (R, C) ndarray of uint8 or uint16
+    (F, R, C) ndarray of uint8 or uint16
     """
-    sharp = np.exp(-shadow)
-    blurred = gaussian_filter(sharp, _BLUR * len(shadow), truncate=3.0)
-    blurred *= 1 - _SCATTER
-    blurred += _SCATTER
-    blurred *= exposure.intensity * _MIDDLE
-    level = np.clip(blurred + 0.5, 0, (1 << _BITS) - 1).astype(np.int32)
+    curve = _display_curve(exposure.bits)
+    return np.stack([curve[_exposed(shadow, exposure, rng)] for shadow in shadows])
+
+
+def _exposed(
+    shadow: NDArray[np.float64], exposure: Exposure, rng: np.random.Generator
+) -> NDArray[np.int32]:
+    """Return a frame's 14-bit intensities, with noise."""
+    expected = gaussian_filter(np.exp(-shadow), _BLUR * len(shadow), truncate=3.0)
+    expected *= 1 - _SCATTER
+    expected += _SCATTER
+    expected *= exposure.intensity
+    expected *= _MIDDLE
+    level = np.clip(expected + 0.5, 0, _BRIGHTEST).astype(np.int32)
     draw = rng.integers(0, 1 << 16, level.shape, dtype=np.uint16) >> (16 - _DRAW_BITS)
     noise = _noise_table(exposure.quanta)[((level >> _LEVEL_BITS) << _DRAW_BITS) + draw]
-    level += _grain(noise)
-    return _display_curve(exposure.bits)[np.clip(level, 0, (1 << _BITS) - 1)]
+    return np.clip(level + _grain(noise), 0, _BRIGHTEST)
 
 
 def _grain(noise: NDArray[np.int16]) -> NDArray[np.int32]:
@@ -92,7 +101,7 @@ def _display_curve(bits: int) -> Pixels:
     """Return the stored value of each 14-bit intensity: the background's median at 60 %."""
     relative = np.arange(1 << _BITS) / _MIDDLE
     values = np.clip(np.rint(((1 << bits) - 1) * 0.6 * relative**0.8), 0, (1 << bits) - 1)
-    return values.astype(np.uint8 if bits == 8 else np.uint16)
+    return values.astype(np.uint8) if bits == 8 else values.astype(np.uint16)
 
 
 @cache
@@ -109,4 +118,4 @@ def _noise_table(quanta: int) -> NDArray[np.int16]:
         distribution = np.cumsum(np.exp(count * np.log(mean) - mean - gammaln(count + 1)))
         quantile = np.searchsorted(distribution, draws)
         rows.append(np.rint((quantile - mean) * _MIDDLE / quanta))
-    return np.concatenate(rows).astype(np.int16)
+    return np.asarray(np.concatenate(rows), dtype=np.int16)

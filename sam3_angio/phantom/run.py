@@ -10,12 +10,11 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sam3_angio.anatomy import Artery
 from sam3_angio.phantom.beat import FRAME_TIME_MS, Beat, best_frames, draw_beat
 from sam3_angio.phantom.chest import background, catheter_axis
-from sam3_angio.phantom.film import Exposure, Pixels, stored_frame
+from sam3_angio.phantom.film import Exposure, Pixels, stored_frames
 from sam3_angio.phantom.heart import Heart
 from sam3_angio.phantom.labels import FrameTruth, frame_truths
 from sam3_angio.phantom.scene import Scene, in_frame, set_up
@@ -94,7 +93,7 @@ class SimulatedRun:
         Outer diameter; 1 F is a third of a millimetre.
     """
 
-    pixels: NDArray[np.uint8] | NDArray[np.uint16]
+    pixels: Pixels
     geometry: ProjectionGeometry
     truths: tuple[FrameTruth, ...]
     window_centre: float
@@ -131,7 +130,7 @@ def simulate_run(plan: RunPlan) -> SimulatedRun:
         path_lengths(_tubes(scene, contrast, beat, frame), plan.geometry)
         for frame, scene in enumerate(scenes)
     )
-    pixels: Pixels = np.stack([stored_frame(shadow, exposure, noise_rng) for shadow in shadows])
+    pixels = stored_frames(shadows, exposure, noise_rng)
     low, high = np.percentile(pixels[-1], (0.5, 99.5))
     return SimulatedRun(
         pixels=pixels,

@@ -198,7 +198,7 @@ def _projected(
         forward = direction @ ahead
         x = direction @ right - tilt_x * forward
         y = direction @ down - tilt_y * forward
-        return (scale * radius)[:, None] * np.stack([x, y], axis=1)
+        return np.asarray((scale * radius)[:, None] * np.stack([x, y], axis=1))
 
     return _Discs(
         centre_px=points_px,
@@ -271,4 +271,5 @@ def _spread(
     below_right, beside_right = below * right, beside * right
     corners = np.concatenate([first, first + 1, first + width, first + width + 1])
     shares = np.concatenate([beside - beside_right, beside_right, below - below_right, below_right])
-    return np.bincount(corners, weights=shares, minlength=width * width).reshape(width, width)
+    picture = np.bincount(corners, weights=shares, minlength=width * width)
+    return picture.astype(np.float64, copy=False).reshape(width, width)
