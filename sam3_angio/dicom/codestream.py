@@ -1,24 +1,17 @@
-"""Check one frame's codestream against the header before it is decoded, and JPEG after it.
+"""Check one frame's codestream against the header before it is decoded.
 
 Decoders believe what a codestream says of itself: a picture of 60000² runs for a minute and takes
 gigabytes, a wrong precision gives wrong values without a word. So size, precision, number of
 components and coding process are read here first. Sources: ITU-T T.81 (JPEG, process 14), T.87
 (JPEG-LS), T.800 (JPEG 2000), PS3.5 A.4 and annex G (RLE).
-
-Lossless JPEG is checked afterwards too. Each sample has exactly one code, so the decoded picture
-tells how many bits it took; a frame that was damaged inside takes another number than it has.
 """
 
 from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
-
-import numpy as np
-from numpy.typing import NDArray
 
 from sam3_angio.dicom.elements import UnreadableError
 from sam3_angio.dicom.header import RunHeader
@@ -31,10 +24,12 @@ JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.9
 _FIELD = "PixelData (7FE0,0010)"
 _COPY = "The frame is damaged; export the run again."
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])")
-_RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
+#: A restart marker in entropy-coded data.
+RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 
 
-def _refuse(message: str, fix: str = _COPY) -> UnreadableError:
+def damaged(message: str, fix: str = _COPY) -> UnreadableError:
+    """Make the error for a frame whose bytes are wrong."""
     return UnreadableError(_FIELD, message, fix)
 
 
@@ -79,7 +74,7 @@ def jpeg_frame(code: bytes) -> JpegFrame:
     """
     data_end = code.rstrip(b"\0").rfind(b"\xff\xd9")
     if not code.startswith(b"\xff\xd8") or data_end < 0 or code[data_end + 2 :].strip(b"\0\xff"):
-        raise _refuse("the frame does not begin and end as a JPEG picture does.")
+        raise damaged("the frame does not begin and end as a JPEG picture does.")
     frame = tables = restart = None
     lengths: dict[int, int] = {}
     position = 2
@@ -95,12 +90,12 @@ def jpeg_frame(code: bytes) -> JpegFrame:
         elif marker == 0xDA:
             break
         elif not (0xE0 <= marker <= 0xEF or marker in (0xF8, 0xFE)):
-            raise _refuse(f"the coding process or marker FF{marker:02X} is not that of the run.")
+            raise damaged(f"the coding process or marker FF{marker:02X} is not that of the run.")
     if frame is None or len(segment) != 6 or segment[0] != 1:
-        raise _refuse("the frame's headers are incomplete, or it has several scans.")
+        raise damaged("the frame's headers are incomplete, or it has several scans.")
     process, precision, rows, columns, components = frame
     if restart and (not columns or restart % columns):
-        raise _refuse("restart markers do not stand at the end of a row.")
+        raise damaged("restart markers do not stand at the end of a row.")
     return JpegFrame(
         process=process,
         precision=precision,
@@ -119,11 +114,11 @@ def _segment(code: bytes, position: int) -> tuple[int, bytes, int]:
     """Return marker, content and end of the marker segment at `position`."""
     match = _MARKER.match(code, position)
     if match is None or match.end() + 2 > len(code):
-        raise _refuse("the frame's headers are damaged.")
+        raise damaged("the frame's headers are damaged.")
     start = match.end()
     length = struct.unpack_from(">H", code, start)[0]
     if length < 2 or start + length > len(code):
-        raise _refuse("the frame's headers are damaged.")
+        raise damaged("the frame's headers are damaged.")
     return match.group(1)[0], code[start + 2 : start + length], start + length
 
 
@@ -131,19 +126,19 @@ def _code_lengths(segment: bytes) -> dict[int, int]:
     """Return the length of each category's Huffman code from a DHT segment (T.81 B.2.4.2)."""
     counts, symbols = segment[1:17], segment[17:]
     if len(counts) != 16 or sum(counts) != len(symbols) or len(set(symbols)) != len(symbols):
-        raise _refuse("the Huffman table is damaged, or there are several.")
+        raise damaged("the Huffman table is damaged, or there are several.")
     lengths = [bits for bits, count in enumerate(counts, start=1) for _ in range(count)]
     if sum(2.0**-bits for bits in lengths) > 1 or any(symbol > 16 for symbol in symbols):
-        raise _refuse("the Huffman table is impossible.")
+        raise damaged("the Huffman table is impossible.")
     return dict(zip(symbols, lengths, strict=True))
 
 
 def _require_size(header: RunHeader, rows: int, columns: int, components: int) -> None:
     if (rows, columns) != (header.rows, header.columns):
         message = f"the frame is {rows} × {columns}, Rows and Columns say {header.rows} × "
-        raise _refuse(f"{message}{header.columns}.", "The header or the frame is wrong.")
+        raise damaged(f"{message}{header.columns}.", "The header or the frame is wrong.")
     if components != 1:
-        raise _refuse(f"the frame has {components} components, expected 1.")
+        raise damaged(f"the frame has {components} components, expected 1.")
 
 
 def _require_precision(header: RunHeader, precision: int) -> None:
@@ -161,11 +156,11 @@ def check_jpeg_lossless(code: bytes, header: RunHeader) -> None:
     predictor, last, shift = frame.parameters
     allowed = (1,) if header.transfer_syntax == JPEG_LOSSLESS_SV1 else range(1, 8)
     if frame.process != 0xC3 or predictor not in allowed or last or shift or not frame.code_lengths:
-        raise _refuse("the frame's coding process is not that of its transfer syntax.")
-    markers = len(_RESTART.findall(code, frame.data_start, frame.data_end))
+        raise damaged("the frame's coding process is not that of its transfer syntax.")
+    markers = len(RESTART.findall(code, frame.data_start, frame.data_end))
     rows = frame.restart_rows
     if markers != ((header.rows - 1) // rows if rows else 0):
-        raise _refuse(f"{markers} restart markers, which do not fit the number of rows.")
+        raise damaged(f"{markers} restart markers, which do not fit the number of rows.")
 
 
 def check_jpeg_ls(code: bytes, header: RunHeader) -> None:
@@ -176,21 +171,21 @@ def check_jpeg_ls(code: bytes, header: RunHeader) -> None:
     near, interleave, shift = frame.parameters
     lossless = header.transfer_syntax == JPEG_LS
     if frame.process != 0xF7 or interleave or shift or (lossless and near) or near > 255:
-        raise _refuse("the frame's coding process is not that of its transfer syntax.")
+        raise damaged("the frame's coding process is not that of its transfer syntax.")
 
 
 def check_jpeg_2000(code: bytes, header: RunHeader) -> None:
     """Check a JPEG 2000 codestream: size, coding, and the chain of its tile parts (T.800 A)."""
     end = code.rstrip(b"\0").rfind(b"\xff\xd9")
     if not code.startswith(b"\xff\x4f\xff\x51") or len(code) < 49 or end < 0:
-        raise _refuse("the frame does not begin and end as a JPEG 2000 codestream does.")
+        raise damaged("the frame does not begin and end as a JPEG 2000 codestream does.")
     size = struct.unpack_from(">HHIIIIIIIIHBBB", code, 4)
     _length, _profile, right, bottom, left, top, wide, high, _x, _y, components, *sample = size
     _require_size(header, bottom - top, right - left, components)
     precision, is_signed = (sample[0] & 0x7F) + 1, bool(sample[0] & 0x80)
     _require_precision(header, precision)
     if is_signed or sample[1:] != [1, 1] or min(wide, high) < 16:
-        raise _refuse("the codestream is signed, subsampled or cut into splinters.")
+        raise damaged("the codestream is signed, subsampled or cut into splinters.")
     position = _main_header(
         code, 4 + size[0], lossless=header.transfer_syntax == JPEG_2000_LOSSLESS
     )
@@ -202,106 +197,38 @@ def _main_header(code: bytes, position: int, *, lossless: bool) -> int:
     while code[position : position + 2] != b"\xff\x90":
         marker, segment, position = _segment(code, position)
         if marker == 0x52 and (len(segment) < 10 or segment[5] > 32):
-            raise _refuse("the codestream's coding style is damaged.")
+            raise damaged("the codestream's coding style is damaged.")
         if marker == 0x52 and lossless and segment[9] != 1:
             message = "the frame is coded with loss, its transfer syntax says without."
-            raise _refuse(message, "The header is wrong.")
+            raise damaged(message, "The header is wrong.")
     return position
 
 
 def _follow_tile_parts(code: bytes, position: int, end: int) -> None:
     while position < end:
         if code[position : position + 4] != b"\xff\x90\x00\x0a" or position + 12 > end:
-            raise _refuse("the codestream's tile parts do not join.")
+            raise damaged("the codestream's tile parts do not join.")
         length = struct.unpack_from(">I", code, position + 6)[0]
         position = position + length if length else end
         if length and length < 14:
-            raise _refuse("the codestream's tile parts do not join.")
+            raise damaged("the codestream's tile parts do not join.")
     if position != end:
-        raise _refuse("the codestream ends too early.")
+        raise damaged("the codestream ends too early.")
+
+
+def rle_segments(code: bytes, header: RunHeader) -> list[bytes]:
+    """Return the segments of an RLE frame, one a byte of the sample (PS3.5 G.5)."""
+    if len(code) < 64:
+        raise damaged("the frame is shorter than its header.")
+    count, *offsets = struct.unpack_from("<16I", code)
+    if count != header.bits_allocated // 8 or any(offsets[count:]) or offsets[0] != 64:
+        raise damaged("the frame's RLE header does not fit BitsAllocated.")
+    ends = [*offsets[1:count], len(code)]
+    if any(start >= end for start, end in zip(offsets[:count], ends, strict=True)):
+        raise damaged("the frame's RLE segments overlap or are empty.")
+    return [code[start:end] for start, end in zip(offsets[:count], ends, strict=True)]
 
 
 def check_rle(code: bytes, header: RunHeader) -> None:
-    """Check the header of an RLE frame: one segment a byte of the sample (PS3.5 G.5)."""
-    if len(code) < 64:
-        raise _refuse("the frame is shorter than its header.")
-    count, *offsets = struct.unpack_from("<16I", code)
-    used, unused = offsets[:count], offsets[count:]
-    ends = [*used[1:], len(code)]
-    if count != header.bits_allocated // 8 or any(unused) or used[0] != 64:
-        raise _refuse("the frame's RLE header does not fit BitsAllocated.")
-    if any(start >= end for start, end in zip(used, ends, strict=True)):
-        raise _refuse("the frame's RLE segments overlap or are empty.")
-
-
-def require_all_bits_used(pixels: NDArray[np.uint8 | np.uint16], code: bytes) -> None:
-    """Refuse a lossless JPEG frame whose picture took more or fewer bits than the frame has.
-
-    Parameters
-    ----------
-    pixels : (R, C) ndarray of uint8 or uint16
-        As decoded.
-    code : bytes
-        The frame it was decoded from.
-    """
-    frame = jpeg_frame(code)
-    bits = _row_bits(pixels, frame)
-    entropy = code[frame.data_start : frame.data_end].rstrip(b"\xff")  # fill bytes (T.81 B.1.1.2)
-    intervals = _RESTART.split(entropy) if frame.restart_rows else [entropy]
-    step = frame.restart_rows or len(bits)
-    for start, interval in zip(range(0, len(bits), step), intervals, strict=True):
-        taken = int(bits[start : start + step].sum())
-        spare = 8 * (len(interval) - interval.count(b"\xff\0")) - taken
-        last = interval[-2] if interval.endswith(b"\xff\0") else interval[-1] if interval else 0
-        padding = last & ((1 << spare) - 1) if 0 <= spare < 8 else -1
-        if padding not in (0, (1 << max(spare, 0)) - 1):
-            message = f"the picture takes {taken} bits, the frame has {taken + spare}."
-            raise _refuse(f"{message} Part of it was decoded to something else.")
-
-
-def _row_bits(pixels: NDArray[np.uint8 | np.uint16], frame: JpegFrame) -> NDArray[np.int64]:
-    """Return the number of bits that each row's differences take (T.81 H.1.2)."""
-    differences = pixels.astype(np.uint16) - _prediction(pixels.astype(np.uint16), frame)
-    bits = _bits_of_difference(tuple(sorted(frame.code_lengths.items())))
-    row_bits: NDArray[np.int64] = bits[differences].sum(axis=1, dtype=np.int64)
-    return row_bits
-
-
-def _prediction(samples: NDArray[np.uint16], frame: JpegFrame) -> NDArray[np.uint16]:
-    """Predict each sample from those before it, modulo 2¹⁶ (T.81 table H.1)."""
-    prediction = np.empty_like(samples)
-    prediction[:, 1:] = samples[:, :-1]
-    prediction[1:, 0] = samples[:-1, 0]
-    predictor = frame.parameters[0]
-    if predictor != 1:
-        left, above = samples[1:, :-1].astype(np.int32), samples[:-1, 1:].astype(np.int32)
-        corner = samples[:-1, :-1].astype(np.int32)
-        prediction[1:, 1:] = _PREDICTORS[predictor](left, above, corner).astype(np.uint16)
-    for row in range(0, len(samples), frame.restart_rows or len(samples)):
-        prediction[row, 1:] = samples[row, :-1]
-        prediction[row, 0] = 1 << (frame.precision - 1)
-    return prediction
-
-
-_Plane = NDArray[np.int32]
-_PREDICTORS: Mapping[int, Callable[[_Plane, _Plane, _Plane], _Plane]] = {
-    2: lambda left, above, corner: above,
-    3: lambda left, above, corner: corner,
-    4: lambda left, above, corner: left + above - corner,
-    5: lambda left, above, corner: left + ((above - corner) >> 1),
-    6: lambda left, above, corner: above + ((left - corner) >> 1),
-    7: lambda left, above, corner: (left + above) >> 1,
-}
-
-
-@lru_cache(maxsize=8)
-def _bits_of_difference(code_lengths: tuple[tuple[int, int], ...]) -> NDArray[np.uint8]:
-    """Return the bits that each difference modulo 2¹⁶ takes: its code and its remainder."""
-    magnitude = np.abs(np.arange(65536, dtype=np.uint16).view(np.int16).astype(np.int32))
-    category = np.ceil(np.log2(magnitude + 1)).astype(np.int64)
-    lengths = np.full(17, 200, dtype=np.int64)  # a code that is not there can take no bits
-    for symbol, length in code_lengths:
-        lengths[symbol] = length
-    remainder = np.where(np.arange(17) < 16, np.arange(17), 0)
-    bits: NDArray[np.uint8] = (lengths + remainder)[category].astype(np.uint8)
-    return bits
+    """Check the header of an RLE frame."""
+    rle_segments(code, header)

@@ -150,13 +150,20 @@ def _jpeg_2000(code: bytes, header: RunHeader) -> bytes:
 
 
 def _rle(code: bytes, header: RunHeader) -> bytes:
+    """Decode segment by segment: the decoder's own loop over them aborts on damaged lengths."""
     from rle import rle
 
     size = header.rows * header.columns
-    try:
-        return bytes(rle.decode_frame(code, size, header.bits_allocated, "<"))
-    except (RuntimeError, ValueError):
-        raise _failed("pylibjpeg-rle") from None
+    planes = []
+    for segment in codestream.rle_segments(code, header):
+        try:
+            plane = rle.decode_segment(segment)
+        except (RuntimeError, ValueError):
+            raise _failed("pylibjpeg-rle") from None
+        if len(plane) != size:
+            raise _failed("pylibjpeg-rle")
+        planes.append(np.frombuffer(plane, np.uint8))
+    return np.stack(planes[::-1], axis=1).tobytes()  # the high byte comes first (PS3.5 G.2)
 
 
 def _native(code: bytes, header: RunHeader) -> bytes:
@@ -178,6 +185,9 @@ def _encapsulated(
 def _uncompressed(name: str) -> Codec:
     return Codec(name=name, encapsulated=False, check=_no_codestream, decode=_native)
 
+
+#: Syntaxes whose frames do not carry their own size.
+WITHOUT_SIZE = frozenset({IMPLICIT, EXPLICIT, BIG_ENDIAN, DEFLATED, RLE})
 
 CODECS: Mapping[str, Codec] = {
     IMPLICIT: _uncompressed("uncompressed"),

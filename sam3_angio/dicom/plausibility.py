@@ -1,19 +1,151 @@
-"""Whether a decoded picture can be the frame."""
+"""Whether a decoded picture can be a frame of its run.
+
+Three questions that no header answers. Is there a picture at all? Has it the width that the header
+says (uncompressed frames do not tell)? And are there stretches of a row that fit neither the rows
+around them nor the frames before and after: zeros or noise where bytes were lost?
+
+The last question is asked in two steps, so that it costs a fraction of decoding: a look at the
+frame itself, and only where that finds something odd (a collimator's edge, a burned-in letter, a
+wire, or damage) the neighbouring frames are decoded, which show all of these but damage.
+"""
 
 from __future__ import annotations
 
-from sam3_angio.dicom import codestream
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from sam3_angio.dicom.decode import Pixels
-from sam3_angio.dicom.header import RunHeader
+from sam3_angio.dicom.elements import UnreadableError
+
+#: Pixels of a row that are judged together; half of the shortest damage that is looked for.
+STRETCH_PX = 8
+
+#: A stretch is odd if it differs from the rows around it by this many times what is usual ...
+_ODD_TIMES = 8.0
+#: ... and by this share of the frame's largest value.
+_ODD_SHARE = 0.08
+
+_FIELD = "PixelData (7FE0,0010)"
 
 
-def require_plausible(pixels: Pixels, code: bytes, header: RunHeader) -> None:
-    """Refuse a picture that cannot be the frame that was stored.
+def require_picture(pixels: Pixels) -> None:
+    """Refuse a frame in which all pixels are the same.
 
     Raises
     ------
     UnreadableError
-        If lossless JPEG took another number of bits than the frame has.
+        If there is nothing to see.
     """
-    if header.transfer_syntax in (codestream.JPEG_LOSSLESS, codestream.JPEG_LOSSLESS_SV1):
-        codestream.require_all_bits_used(pixels, code)
+    if int(pixels.min()) == int(pixels.max()):
+        message = "all pixels of the frame are the same."
+        raise UnreadableError(_FIELD, message, "Check frame_index; the frame may be lost.")
+
+
+def require_width(pixels: Pixels) -> None:
+    """Refuse an uncompressed frame whose rows have another length than the header says.
+
+    Neighbours in a column look alike. So pixels at a distance of one row differ little, and at
+    half a row much; where the header's width is wrong it is another distance that fits.
+
+    Raises
+    ------
+    UnreadableError
+        If another width that gives the same number of pixels fits better.
+    """
+    columns = pixels.shape[1]
+    flat = pixels.ravel()
+    others = [width for width in _divisors(flat.size) if columns / 8 <= width <= columns * 8]
+    differences = {width: _difference_at(flat, width) for width in others}
+    here = differences[columns]
+    if np.median(list(differences.values())) < 2 * here and min(differences.values()) > here / 2:
+        return  # too little structure in the picture to tell
+    for width, difference in differences.items():
+        fits = difference < 1.1 * here if width < columns else difference < 0.6 * here
+        if fits and width != columns:
+            message = f"rows look {width} pixels wide, but Columns says {columns}."
+            raise UnreadableError("Columns (0028,0011)", message, "Rows and Columns are wrong.")
+
+
+def _divisors(number: int) -> list[int]:
+    small = [k for k in range(1, int(number**0.5) + 1) if number % k == 0]
+    return sorted({*small, *(number // k for k in small)})
+
+
+def _difference_at(flat: Pixels, distance: int) -> float:
+    """Return the mean difference of pixels at a distance, from some ten thousand of them."""
+    start = flat[: flat.size - distance]
+    step = max(1, start.size // 20_000) | 1
+    ahead, here = flat[distance:][::step].astype(np.int32), start[::step].astype(np.int32)
+    return float(np.abs(ahead - here).mean())
+
+
+def require_like_neighbours(pixels: Pixels, neighbours: Callable[[], Sequence[Pixels]]) -> None:
+    """Refuse a frame with stretches that fit neither its own rows nor the frames around it.
+
+    Parameters
+    ----------
+    pixels : (R, C) ndarray of uint8 or uint16
+        The frame.
+    neighbours : callable
+        Decodes up to two frames that are close in time; called only if the frame looks odd.
+
+    Raises
+    ------
+    UnreadableError
+        If part of the picture is in no other frame.
+    """
+    odd, oddness = _odd_stretches(pixels)
+    if not odd.any():
+        return
+    others = neighbours()
+    if not others:
+        return
+    apart = [_apart(pixels, other)[odd] for other in others]
+    alone = np.min(apart, axis=0) > oddness[odd] / 2
+    if len(others) == 2:
+        between = _apart(*others)[odd]
+        alone &= between < oddness[odd] / 4
+    if alone.any():
+        rows = np.nonzero(odd)[0][alone]
+        message = (
+            f"{STRETCH_PX * int(alone.sum())} pixels in rows {rows.min()} to {rows.max()} fit "
+            "neither the rows around them nor the frames before and after."
+        )
+        raise UnreadableError(_FIELD, message, "The frame is damaged; export the run again.")
+
+
+def _odd_stretches(pixels: Pixels) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:
+    """Find stretches that differ from the rows above and below; with how much each differs."""
+    values = _narrow(pixels)
+    bend = np.empty_like(values)
+    bend[1:-1] = values[1:-1] * np.int16(2) - values[:-2] - values[2:]
+    bend[0], bend[-1] = (values[0] - values[1]) * 2, (values[-1] - values[-2]) * 2
+    oddness = _stretch_sums(bend) // 2
+    usual = float(np.median(oddness.ravel()[::7]))
+    limit = max(_ODD_TIMES * usual, _ODD_SHARE * float(values.max()) * STRETCH_PX)
+    return oddness > limit, oddness
+
+
+def _apart(one: Pixels, other: Pixels) -> NDArray[np.uint16]:
+    """Return how much two frames differ in every stretch."""
+    return _stretch_sums(_narrow(one) - _narrow(other))
+
+
+def _narrow(pixels: Pixels) -> NDArray[np.int16]:
+    """Bring values into 12 bits, so that sums of second differences fit into 16."""
+    bits = int(pixels.max()).bit_length()
+    return (pixels >> max(0, bits - 12)).astype(np.int16)
+
+
+def _stretch_sums(differences: NDArray[np.int16]) -> NDArray[np.uint16]:
+    """Add up absolute values over stretches of a row.
+
+    By halves: sums over a short axis and products that start threads take many times as long.
+    """
+    whole = differences.shape[1] // STRETCH_PX * STRETCH_PX
+    sums = np.abs(differences[:, :whole]).view(np.uint16)
+    for _ in range(STRETCH_PX.bit_length() - 1):
+        sums = sums[:, ::2] + sums[:, 1::2]
+    return sums

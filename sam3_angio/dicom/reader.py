@@ -10,16 +10,22 @@ trusted raises ``DataError``; the file goes by the name that the caller gives it
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
-from sam3_angio.dicom.decode import Pixels, codec, decode
+from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode
 from sam3_angio.dicom.elements import DataSet, UnreadableError, read_data_set
 from sam3_angio.dicom.header import RunHeader, run_header
-from sam3_angio.dicom.plausibility import require_plausible
+from sam3_angio.dicom.intact import CodedFrame, require_intact
+from sam3_angio.dicom.plausibility import (
+    require_like_neighbours,
+    require_picture,
+    require_width,
+)
 from sam3_angio.dicom.structure import FrameMap, frame_map
 from sam3_angio.errors import DataError, Fault
 
@@ -61,6 +67,45 @@ class Run:
         """Return a frame as stored."""
         return self.frames.read(self.data_set.source, frame_index)
 
+    def neighbours(self, frame_index: int) -> list[CodedFrame]:
+        """Return the frames before and after, or the two nearest ones at an end of the run.
+
+        A neighbour that cannot be decoded is left out: it is not the frame that was asked for.
+        """
+        first = max(0, min(frame_index - 1, self.header.frames - 3))
+        nearest = range(first, min(first + 3, self.header.frames))
+        found = []
+        for other in nearest:
+            if other != frame_index:
+                with suppress(UnreadableError):
+                    code = self.code(other)
+                    found.append((code, decode(code, self.header)))
+        return found
+
+    def require_not_doubled(self, frame_index: int) -> None:
+        """Refuse a run in which a frame up to the wanted one is stored twice.
+
+        Frames with noise never repeat, so a copy stands for a frame that is lost, and those after
+        it are shifted. Frames before the beam is on may be alike: they are all but empty.
+        """
+        sizes = [sum(part.size for part in group) for group in self.frames.frames]
+        usual = statistics.median(sizes)
+        samples = [self._sample(other) for other in range(frame_index + 1)]
+        for second in range(1, frame_index + 1):
+            is_empty = sizes[second] < usual / 4 or len(set(samples[second])) < 8
+            if is_empty or samples[second] != samples[second - 1]:
+                continue
+            if self.code(second) == self.code(second - 1):
+                message = f"frames {second - 1} and {second} are the same picture."
+                fix = "One stands in another's place; export the run again."
+                raise UnreadableError("PixelData (7FE0,0010)", message, fix)
+
+    def _sample(self, frame_index: int) -> bytes:
+        """Return some bytes from the middle of a frame."""
+        fragment = self.frames.frames[frame_index][0]
+        self.data_set.source.seek(fragment.offset + fragment.size // 2)
+        return self.data_set.source.read(min(256, fragment.size - fragment.size // 2))
+
 
 def read_frame(path: Path, frame_index: int, *, name: str) -> XAFrame:
     """Read one frame of a run.
@@ -92,7 +137,14 @@ def read_frame(path: Path, frame_index: int, *, name: str) -> XAFrame:
             raise UnreadableError("NumberOfFrames (0028,0008)", message, fix)
         code = run.code(frame_index)
         pixels = decode(code, run.header)
-        require_plausible(pixels, code, run.header)
+        require_intact(code, pixels, run.header, lambda: run.neighbours(frame_index))
+        require_picture(pixels)
+        if run.header.transfer_syntax in WITHOUT_SIZE:
+            require_width(pixels)
+        require_like_neighbours(
+            pixels, lambda: [picture for _code, picture in run.neighbours(frame_index)]
+        )
+        run.require_not_doubled(frame_index)
         warnings = tuple(
             Fault(file=name, row=frame_index, field=field, message=message, severity="warning")
             for field, message in run.header.warnings

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
-from itertools import pairwise
 
 from sam3_angio.dicom.elements import ByteSource, DataSet, UnreadableError
 from sam3_angio.dicom.header import RunHeader
@@ -175,8 +174,3 @@ def _compare_lengths(found: list[int], expected: list[int]) -> None:
         raise UnreadableError(_FIELD, "the extended offset table has no length for each frame.")
     if any(not size - 1 <= length <= size for length, size in zip(found, expected, strict=True)):
         raise UnreadableError(_FIELD, "the extended offset table's lengths are not the items'.")
-
-
-def doubled_frames(sizes: list[int]) -> list[int]:
-    """Return the frames that are as large as the one before: candidates for doubled ones."""
-    return [k for k, (one, other) in enumerate(pairwise(sizes), start=1) if one == other]
