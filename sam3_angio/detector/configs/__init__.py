@@ -1,0 +1,1 @@
+"""Packaged Hydra configurations, one a training phase."""

@@ -1,0 +1,126 @@
+"""Where a training works, and what makes two trainings the same.
+
+A training works in ``runs/<phase>/<fingerprint>/`` and publishes at the end. The fingerprint is
+over everything that can change its result: parameters, data, initial weights, code, versions, and
+how many workers and threads add up the sums. A training with an equal fingerprint is resumed; any
+difference starts afresh, in another folder.
+
+Conventions
+-----------
+``SAM3_ANGIO_RUNS`` names another root than ``runs``, for temporary working copies that are deleted
+on failure.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sam3_angio.config import Config, load_config
+from sam3_angio.errors import ConfigError
+from sam3_angio.files import sha256
+
+_OURS = ("sam3_angio", "stages")
+_DECISIVE = ("torch", "torchvision", "sam3", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """All that a training's result depends on.
+
+    Attributes
+    ----------
+    parameters : dict
+        Sections of ``params.yaml``.
+    data : dict of str
+        SHA-256 of each split.
+    initial : str
+        SHA-256 of the initial weights, or ``none``.
+    code : dict of str
+        SHA-256 of each module of this project that is loaded, and of its configurations.
+    versions : dict of str
+        Of the packages that compute.
+    workers : int
+        Processes.
+    """
+
+    parameters: dict[str, Any]
+    data: dict[str, str]
+    initial: str
+    code: dict[str, str]
+    versions: dict[str, str]
+    workers: int
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits."""
+        text = json.dumps(asdict(self), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def runs_root() -> Path:
+    """Return the scratch folder."""
+    return Path(os.environ.get("SAM3_ANGIO_RUNS") or "runs")
+
+
+def parameters_of(config: Config, phase: str) -> dict[str, Any]:
+    """Return the sections that a phase depends on.
+
+    Parameters
+    ----------
+    config : Config
+    phase : str
+        Such as ``phase1``.
+    """
+    sections = ("model", "train", f"train_{phase}")
+    return {name: getattr(config, name).model_dump(mode="json") for name in sections}
+
+
+def code_digests() -> dict[str, str]:
+    """Return the SHA-256 of each loaded module of this project and of the packaged YAML files."""
+    files = {
+        name: Path(str(module.__file__))
+        for name, module in list(sys.modules.items())
+        if name.split(".")[0] in _OURS and getattr(module, "__file__", None)
+    }
+    configs = (Path(__file__).parent / "configs").glob("*.yaml")
+    files.update({f"configs/{path.name}": path for path in configs})
+    return {name: sha256(path) for name, path in sorted(files.items())}
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that compute."""
+    return {name: metadata.version(name) for name in _DECISIVE}
+
+
+def require_unchanged(origin: Origin, phase: str) -> None:
+    """Stop if parameters or code were edited while the training ran.
+
+    DVC records both as they are when a stage ends; it would vouch for what was not trained.
+
+    Raises
+    ------
+    ConfigError
+        With what was changed.
+    """
+    changed = [
+        *_changed(origin.parameters, parameters_of(load_config(), phase)),
+        *_changed(origin.code, code_digests()),
+    ]
+    if changed:
+        raise ConfigError(
+            f"Changed while the training ran: {', '.join(changed)}. Nothing was published. The "
+            "trained state is kept: undo the change and run the stage again to publish it, or run "
+            "it as it is now to train anew."
+        )
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    return sorted(name for name in before if before[name] != now.get(name))

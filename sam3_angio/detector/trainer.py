@@ -1,0 +1,230 @@
+"""SAM 3's own trainer, with what this project asks of a training.
+
+:class:`PhaseTrainer` is ``sam3.train.trainer.Trainer``; its loop, its step, its checkpoints and its
+optimiser are inherited. Added are: an epoch's random numbers as a function of the epoch, so that a
+resumed training equals an uninterrupted one; validation by Dice over all workers; progress; a stop
+on a loss that is not finite, naming the frames; and a checkpoint moved into place in one step.
+
+Conventions
+-----------
+``where`` is the fraction of the training that is done, in [0, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from hydra.utils import instantiate
+from sam3.train.optim.optimizer import GradientClipper as StockGradientClipper
+from sam3.train.trainer import Trainer
+
+from sam3_angio.detector.checkpoint import load_weights
+from sam3_angio.detector.predict import validate
+from sam3_angio.detector.progress import TrainingProgress
+from sam3_angio.detector.runtime import seed_everything
+from sam3_angio.errors import AngioError, Fault
+from sam3_angio.files import replacing
+
+
+class WarmCosine:
+    """Learning rate: a linear rise, then half a cosine down to a hundredth.
+
+    Parameters
+    ----------
+    peak : float
+    warmup : float
+        Fraction of the training that the rise takes.
+    """
+
+    def __init__(self, peak: float, warmup: float) -> None:
+        self._peak = peak
+        self._warmup = warmup
+
+    def __call__(self, where: float) -> float:
+        """Return the rate at a fraction of the training.
+
+        Examples
+        --------
+        >>> [round(WarmCosine(1.0, 0.5)(where), 3) for where in (0.0, 0.25, 0.5, 1.0)]
+        [0.01, 0.5, 1.0, 0.01]
+        """
+        if where < self._warmup:
+            return self._peak * max(0.01, where / self._warmup)
+        fall = (where - self._warmup) / (1 - self._warmup)
+        return self._peak * (0.01 + 0.99 * (1 + math.cos(math.pi * fall)) / 2)
+
+
+class GradientClipper(StockGradientClipper):  # type: ignore[misc]
+    """The stock clipper, which remembers the norm it found.
+
+    Attributes
+    ----------
+    norms : list of float
+        Of the steps since it was last emptied.
+    """
+
+    def __init__(self, max_norm: float) -> None:
+        super().__init__(max_norm=max_norm)
+        self.norms: list[float] = []
+
+    def __call__(self, model: torch.nn.Module) -> None:
+        """Clip, and stop where a gradient is not finite.
+
+        Raises
+        ------
+        FloatingPointError
+            A gradient is infinite or no number: a step would spoil every weight.
+        """
+        norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), self.max_norm))
+        if not math.isfinite(norm):
+            raise FloatingPointError("the gradient is not finite")
+        self.norms.append(norm)
+
+
+class Watched:
+    """A loader that reports each step that was done with it."""
+
+    def __init__(self, loader: Any, progress: TrainingProgress) -> None:
+        self._loader = loader
+        self._progress = progress
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+    def __iter__(self) -> Iterator[Any]:
+        for batch in self._loader:
+            yield batch
+            self._progress.step()
+
+
+class PhaseTrainer(Trainer):  # type: ignore[misc]
+    """SAM 3's trainer for one phase.
+
+    Parameters
+    ----------
+    seed : int
+    val_every : int
+        Epochs between validations; the last epoch is always followed by one.
+    initial : str or None
+        Weights to start from.
+    label : str
+        Name of the phase, for people.
+    **options
+        Of the stock trainer.
+    """
+
+    def __init__(
+        self, *, seed: int, val_every: int, initial: str | None, label: str, **options: Any
+    ) -> None:
+        self._seed = seed
+        self._val_every = val_every
+        self._initial = initial
+        self._label = label
+        self._batch_frames: list[str] = []
+        self.history: list[dict[str, float]] = []
+        super().__init__(**options)
+        self.logger.tb_logger.replay(self.history)
+
+    def _setup_torch_dist_and_backend(self, cuda_conf: Any, distributed_conf: Any) -> None:
+        del cuda_conf, distributed_conf  # set before, with a time-out in seconds
+        self.rank = dist.get_rank()
+
+    def _setup_dataloaders(self) -> None:
+        super()._setup_dataloaders()
+        self.validation = instantiate(self.data_conf.validation)
+        steps = len(self.train_dataset.get_loader(epoch=0))
+        self._progress = TrainingProgress(
+            label=self._label, epochs=self.max_epochs, steps=steps, shown=self.rank == 0
+        )
+
+    def _init_model_state(self) -> None:
+        super()._init_model_state()
+        if self._initial:
+            load_weights(self.model, Path(self._initial))
+
+    def train_epoch(self, train_loader: Any) -> dict[str, float]:
+        """Train one epoch and, when it is due, validate.
+
+        Raises
+        ------
+        AngioError
+            The loss or a gradient is not finite; with the frames of the batch.
+        """
+        seed_everything(self._seed, self.rank, self.epoch)
+        self.gradient_clipper.norms.clear()
+        self._progress.begin_epoch(self.epoch)
+        try:
+            outs = super().train_epoch(Watched(train_loader, self._progress))
+        except FloatingPointError as error:
+            raise self._not_finite(error) from None
+        record = self._record(outs)
+        if (self.epoch + 1) % self._val_every == 0 or self.epoch + 1 == self.max_epochs:
+            record.update(validate(self.model.module, self.validation, self.device))
+        record["minutes"] = round(self.time_elapsed_meter.val / 60, 3)
+        self.history.append(record)
+        self._progress.end_epoch(record)
+        return record
+
+    def _not_finite(self, error: FloatingPointError) -> AngioError:
+        rate = max(group["lr"] for group in self.optim.optimizer.param_groups)
+        frames = [Fault(file="batch", field=frame, message="in it") for frame in self._batch_frames]
+        return AngioError(
+            f"{self._label} stopped in epoch {self.epoch + 1}, step {self.steps['train']}: {error}."
+            f" The last checkpoint is good. Lower the learning rate (now {rate:.2g}) or 'clip'.",
+            frames,
+        )
+
+    def _run_step(self, batch: Any, phase: str, *args: Any, **options: Any) -> None:
+        self._batch_frames = self._frames_of(batch)
+        super()._run_step(batch, phase, *args, **options)
+
+    def _frames_of(self, batch: Any) -> list[str]:
+        ids = [
+            int(image_id)
+            for sample in batch.values()
+            for image_id in sample.find_metadatas[0].original_image_id
+        ]
+        images = self.train_dataset.dataset.coco.images
+        return [images[image_id].frame_id for image_id in dict.fromkeys(ids)]
+
+    def _record(self, outs: dict[str, float]) -> dict[str, float]:
+        """Average an epoch's numbers over the workers and give them short names."""
+        prefix = "Losses/train_angio_"
+        record = {
+            f"train/{name.removeprefix(prefix)}": float(value)
+            for name, value in outs.items()
+            if name.startswith(prefix) and "_aux_" not in name
+        }
+        record["train/grad_norm"] = _mean(self.gradient_clipper.norms)
+        values = torch.tensor([record[name] for name in sorted(record)], dtype=torch.float64)
+        values = values.to(self.device)
+        dist.all_reduce(values)
+        mean = (values / dist.get_world_size()).tolist()
+        record = dict(zip(sorted(record), mean, strict=True))
+        record["train/lr"] = float(self.optim.optimizer.param_groups[0]["lr"])
+        return record
+
+    def _save_checkpoint(self, checkpoint: dict[str, Any], checkpoint_path: str) -> None:
+        checkpoint["history"] = self.history
+        with replacing(Path(checkpoint_path)) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def _load_resuming_checkpoint(self, ckpt_path: str) -> None:
+        super()._load_resuming_checkpoint(ckpt_path)
+        state = torch.load(ckpt_path, map_location="cpu", weights_only=True)
+        self.history = state["history"]
+        self._progress.resume(self.epoch)
+
+    def run(self) -> None:
+        """Train to the last epoch."""
+        with self._progress:
+            super().run()
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))
