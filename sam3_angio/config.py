@@ -72,14 +72,44 @@ class TrainConfig(_Section):
     """What all training phases share."""
 
     workers: Count
+    threads: Count
+    loader_workers: Annotated[int, Field(ge=0)]
     seed: Seed
+    timeout_s: Annotated[int, Field(ge=10, le=86_400)]
+
+
+Rate = Annotated[float, Field(gt=0, le=1)]
+Weight = Annotated[float, Field(ge=0, le=10_000)]
 
 
 class Phase1Config(_Section):
-    """Vessel tree from one phrase."""
+    """Vessel tree from one phrase: schedule, rates, losses, augmentation."""
 
     epochs: Count
     batch_size: Count
+    lr: Rate
+    lr_vision: Rate
+    lr_text: Rate
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    clip: Annotated[float, Field(gt=0, le=1000)]
+    warmup: Annotated[float, Field(ge=0, lt=1)]
+    freeze_text: bool
+    freeze_vision: bool
+    class_weight: Weight
+    presence_weight: Weight
+    box_weight: Weight
+    giou_weight: Weight
+    mask_weight: Weight
+    dice_weight: Weight
+    semantic_weight: Weight
+    semantic_dice_weight: Weight
+    mask_points: Annotated[int, Field(ge=64)] | None
+    contrast: Annotated[float, Field(ge=0, le=0.5)]
+    rotation_deg: Annotated[float, Field(ge=0, le=30)]
+    scale: Annotated[float, Field(ge=0, le=0.3)]
+    shift: Annotated[float, Field(ge=0, le=0.2)]
+    val_every: Count
+    instances: Count
 
 
 class EvaluateConfig(_Section):
