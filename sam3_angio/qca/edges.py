@@ -5,6 +5,8 @@ Conventions
 The borders are taken as drawn: nothing is smoothed but the direction of the centreline. They may
 have different numbers of points and run in opposite directions. Each is continued straight by
 half a width at its ends, since a perpendicular at the end of the centreline may just miss it.
+Where the borders change sides, or a given centreline is more than a width away from their middle,
+there is no diameter.
 """
 
 from __future__ import annotations
@@ -71,14 +73,19 @@ def profile_from_edges(
         for _ in range(RECENTRINGS):
             centre = _recentred(centre, longer_left, longer_right, width_mm)
     normal = _normals_at(centre, width_mm)
-    offsets = [polyline_border(edge, centre, normal) for edge in (longer_left, longer_right)]
-    offsets.sort(key=np.nanmedian, reverse=True)
-    offsets[1] = np.where(offsets[1] > offsets[0] + ROUNDING_MM, np.nan, offsets[1])
-    return profile_of_offsets(centre, normal, offsets[0], offsets[1], scale_mm)
+    left_mm, right_mm = (
+        polyline_border(edge, centre, normal) for edge in (longer_left, longer_right)
+    )
+    if np.sum(left_mm < right_mm) > np.sum(left_mm > right_mm):
+        left_mm, right_mm = right_mm, left_mm
+    crossed = right_mm > left_mm + ROUNDING_MM
+    elsewhere = np.abs(left_mm + right_mm) / 2 > width_mm
+    right_mm = np.where(crossed | elsewhere, np.nan, np.minimum(left_mm, right_mm))
+    return profile_of_offsets(centre, normal, left_mm, right_mm, scale_mm)
 
 
 def _checked(lines: dict[str, ArrayLike]) -> dict[str, Points]:
-    """Return the lines as arrays without repeated points; refuse them with every fault."""
+    """Return the lines as arrays, or refuse them with every fault."""
     points = {name: np.asarray(line, dtype=np.float64) for name, line in lines.items()}
     faults = [
         Fault(file="contour", field=name, message=message)
@@ -96,7 +103,7 @@ def _checked(lines: dict[str, ArrayLike]) -> dict[str, Points]:
         )
     if faults:
         raise DataError("The contour cannot be measured.", faults)
-    return {name: _without_repeats(line) for name, line in points.items()}
+    return points
 
 
 def _fault_of(line: Points) -> str:
@@ -104,14 +111,9 @@ def _fault_of(line: Points) -> str:
         return f"it has the shape {line.shape}; a list of [x, y] is expected."
     if not np.isfinite(line).all():
         return "it has points that are not finite numbers."
-    if len(_without_repeats(line)) < 3:
+    if len(np.unique(line, axis=0)) < 3:
         return "it has fewer than 3 different points."
     return ""
-
-
-def _without_repeats(line: Points) -> Points:
-    moved = np.any(np.diff(line, axis=0) != 0, axis=1)
-    return np.asarray(line[np.concatenate([[True], moved])])
 
 
 def _paired(left: Points, right: Points) -> tuple[Points, Points]:

@@ -31,8 +31,8 @@ CENTRE_DIAMETERS = 1.5
 """Length over which the centreline is smoothed, in typical widths."""
 RECENTRINGS = 3
 """Times that the centreline is moved to the middle between the borders."""
-CAP_SLOPE = 0.3
-"""A border that closes in more steeply at an end belongs to the end's cap, not to a side wall."""
+CAP_NARROWING = 0.85
+"""An end that is narrower than this part of the vessel half a width inside is round or slanting."""
 
 
 def profile_from_mask(
@@ -162,12 +162,13 @@ def _side_walls(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the smoothed signed distances of both side walls, NaN in the caps of the ends."""
     reach_mm = 2 * width_mm + 4 * field.step_mm
-    left = field_border(field, line, normal, reach_mm)
-    right = field_border(field, line, -normal, reach_mm)
+    left, right = (field_border(field, line, side * normal, reach_mm) for side in (1, -1))
+    wall = _between_caps(left + right, width_mm / field.step_mm)
     window = _samples(field, max(BORDER_DIAMETERS * width_mm, BORDER_PIXELS * 2 * field.step_mm))
-    left, right = (_smoothed_where_seen(border, window) for border in (left, right))
-    wall = _between_caps(left, field.step_mm) & _between_caps(right, field.step_mm)
-    return np.where(wall, left, np.nan), np.where(wall, -right, np.nan)
+    left, right = (
+        _smoothed_where_seen(np.where(wall, border, np.nan), window) for border in (left, right)
+    )
+    return left, -right
 
 
 def _smoothed_where_seen(border: NDArray[np.float64], window: int) -> NDArray[np.float64]:
@@ -179,11 +180,28 @@ def _smoothed_where_seen(border: NDArray[np.float64], window: int) -> NDArray[np
     return result
 
 
-def _between_caps(border_mm: NDArray[np.float64], step_mm: float) -> NDArray[np.bool_]:
-    """Tell where a border is not part of an end's cap."""
-    seen = ~np.isnan(border_mm)
-    slope = np.gradient(np.where(seen, border_mm, 0.0), step_mm)
-    first = np.argmin((slope > CAP_SLOPE) | ~seen)
-    last = len(slope) - np.argmin((slope[::-1] < -CAP_SLOPE) | ~seen[::-1])
-    place = np.arange(len(slope))
-    return seen & (place >= first) & (place < last)
+def _between_caps(width: NDArray[np.float64], typical_samples: float) -> NDArray[np.bool_]:
+    """Tell where the widths along a line are not those of an end's cap.
+
+    Parameters
+    ----------
+    width : (N,) ndarray
+        From tip to tip, in any unit.
+    typical_samples : float
+        Typical width in samples of the line.
+    """
+    first, last = (_cap_samples(way, typical_samples) for way in (width, width[::-1]))
+    place = np.arange(len(width))
+    return (place >= first) & (place < len(width) - last)
+
+
+def _cap_samples(width: NDArray[np.float64], typical_samples: float) -> int:
+    """Return how many samples from the tip belong to the cap.
+
+    A tenth of the width behind its tip a round end has 0.6 of the width, a square one all of it.
+    """
+    half = min(max(2, round(typical_samples / 2)), len(width) // 4)
+    near = min(max(2, round(typical_samples / 10)), half)
+    inner = width[half : 2 * half + 1]
+    round_end = not width[near] >= CAP_NARROWING * np.max(inner, initial=0.0)
+    return half if round_end else near

@@ -20,6 +20,11 @@ from sam3_angio.acquisition import PixelSpacing
 from sam3_angio.errors import DataError
 from sam3_angio.qca.centreline import Points, arc_length
 
+MAX_MISSING = 0.5
+"""Part of the places that may lack a diameter."""
+MIN_DIAMETERS = 5
+"""Diameters without which there is no profile."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DiameterProfile:
@@ -63,11 +68,8 @@ class DiameterProfile:
         The ends are compared by the upper quartiles of the profile's halves, which a narrowing in
         one of them does not move.
         """
-        half = len(self.diameter_mm) // 2
-        first, last = (
-            np.nanpercentile(part, 75)
-            for part in (self.diameter_mm[:half], self.diameter_mm[half:])
-        )
+        seen = self.diameter_mm[~np.isnan(self.diameter_mm)]
+        first, last = (np.percentile(part, 75) for part in np.array_split(seen, 2))
         return self.reversed() if last > first else self
 
 
@@ -111,11 +113,15 @@ def profile_of_offsets(
     Raises
     ------
     DataError
-        The borders were found together nowhere.
+        Most places lack a border: what few diameters there are would not be those of a vessel.
     """
     missing = np.isnan(left_mm) | np.isnan(right_mm)
-    if missing.all():
-        raise DataError.at("vessel", "no place has a border on both sides of the centreline.")
+    if missing.mean() > MAX_MISSING or np.sum(~missing) < MIN_DIAMETERS:
+        raise DataError.at(
+            "vessel",
+            f"{missing.sum()} of {missing.size} places lack a border on one side or both.",
+            "Check that mask or borders show one segment, seen from its side.",
+        )
     left, right = (np.where(missing, np.nan, offset) for offset in (left_mm, right_mm))
     return DiameterProfile(
         arc_mm=arc_length(centre_mm),

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scipy import ndimage, signal
 
 from sam3_angio.errors import DataError
-from sam3_angio.qca.profile import DiameterProfile
+from sam3_angio.qca.profile import MIN_DIAMETERS, DiameterProfile
 
 MAX_TAPER = 0.15
 """Steepest believable reference, mm of diameter a mm of length; arteries taper by about 0.02."""
@@ -207,7 +207,7 @@ def measure(
     Raises
     ------
     DataError
-        The profile has fewer than 5 diameters, or the reference does not fit it or is not
+        The profile has too few diameters, or the reference does not fit it or is not
         positive.
     """
     reference = _checked_reference(profile, reference_mm)
@@ -237,8 +237,10 @@ def measure(
 def _checked_reference(
     profile: DiameterProfile, reference_mm: NDArray[np.float64] | None
 ) -> NDArray[np.float64]:
-    if np.count_nonzero(~np.isnan(profile.diameter_mm)) < 5:
-        raise DataError.at("vessel", "fewer than 5 places of the segment have a diameter.")
+    if np.count_nonzero(~np.isnan(profile.diameter_mm)) < MIN_DIAMETERS:
+        raise DataError.at(
+            "vessel", f"fewer than {MIN_DIAMETERS} places of the segment have a diameter."
+        )
     reference = reference_line(profile) if reference_mm is None else np.asarray(reference_mm)
     if reference.shape != profile.diameter_mm.shape:
         raise DataError.at(
