@@ -62,11 +62,10 @@ def diameters_mm(
     for name, course in courses.items():
         start = starts.get(name)
         if start is None:
-            start = (
-                _start_ratio(course, courses) * diameters[course.row.origin][course.origin_index]
-            )
+            origin_mm = diameters[course.row.origin][course.origin_index]
+            start = max(MIN_DIAMETER_MM, _start_ratio(course, courses) * float(origin_mm))
         end = course.row.end_mm and factor * course.row.end_mm * bounded(rng, 1, 0.15)
-        diameters[name] = _tapered(float(start), end, course, _children(name, courses))
+        diameters[name] = _tapered(start, end, course, _children(name, courses))
     return diameters
 
 
@@ -108,4 +107,4 @@ def _tapered(
         return start_mm * relative  # the left main does not taper
     taper = np.clip(max(end_mm, MIN_DIAMETER_MM) / (start_mm * relative[-1]), 0.2, 1.0)
     tapered = start_mm * relative * taper ** (samples / samples[-1])
-    return np.asarray(np.maximum(tapered, min(MIN_DIAMETER_MM, start_mm)))
+    return np.asarray(np.maximum(tapered, MIN_DIAMETER_MM))

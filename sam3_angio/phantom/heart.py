@@ -140,7 +140,8 @@ def _outside(branch: Branch, kin: Iterable[Branch]) -> NDArray[np.float64]:
         within = (nearest > 0) & (nearest < len(other.radius_mm) - 1)
         apart = np.clip((distance.min(axis=1) - (wall - radius)) / (2 * radius), 0, 1)
         share[near] = np.minimum(share[near], np.where(within, apart, 1.0))
-    return share
+    # up to its last sample inside, a branch is inside: its first one may meet a flat end
+    return np.minimum.accumulate(share[::-1])[::-1]
 
 
 def grow_heart(seed: int) -> Heart:
