@@ -4,8 +4,8 @@ The faults are those of the published network behind such labels (DeepSA, Dice 0
 two public sets): borders that wander, thin branches that are broken or missing, a piece of the
 catheter taken for vessel, small islands. How strong they are differs from frame to frame.
 
-Conventions: masks are ``[row, column]``; a label is 512², uint8, 0 or 1, whatever the frame's
-size. Lengths are in pixels of the label.
+Conventions: masks are ``[row, column]``; a label is 512², whatever the frame's size. Lengths are
+in pixels of the label.
 """
 
 from __future__ import annotations
@@ -30,9 +30,7 @@ _ISLANDS = 4.0
 _EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
-def pseudo_label(
-    tree: BoolMask, catheter: BoolMask, generator: np.random.Generator
-) -> NDArray[np.uint8]:
+def pseudo_label(tree: BoolMask, catheter: BoolMask, generator: np.random.Generator) -> BoolMask:
     """Draw the label of a frame.
 
     Parameters
@@ -44,15 +42,14 @@ def pseudo_label(
 
     Returns
     -------
-    (512, 512) ndarray of uint8
-        0 or 1.
+    (512, 512) ndarray of bool
     """
     vessel, tube = _at_label_size(tree), _at_label_size(catheter)
     drawn = _without_missed_branches(vessel, generator)
     drawn = _with_wandering_border(drawn, generator)
     drawn |= _taken_catheter(tube, vessel, generator)
     drawn |= _islands(generator)
-    return drawn.astype(np.uint8)
+    return drawn
 
 
 def _at_label_size(mask: BoolMask) -> BoolMask:

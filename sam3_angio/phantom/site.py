@@ -7,18 +7,12 @@ DICOM's sign.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from sam3_angio.acquisition import ViewAngle
-from sam3_angio.files import write_text
+from sam3_angio.table import write_table
 
 TABLE_NAME = "corrected_dataset_training.csv"
 RUNS_FOLDER = "Angios"
@@ -94,25 +88,24 @@ class SiteRow:
     has_pseudo_label: bool
 
     @property
-    def stem(self) -> str:
-        """Name of the label files, without ending; of the run's own patient."""
-        patient = self.run.parts[1]
-        return f"{patient} {self.phase} {self.vessel_pattern} f{self.frame_index:02d}"
-
-    @property
     def pseudo_label(self) -> PurePosixPath:
-        """Path of the whole-tree mask."""
-        return PurePosixPath(LABELS_FOLDER, "deepsa_pseudo_labels", f"{self.stem} deepsa.png")
+        """Path of the whole-tree mask: of the frame, whatever is analysed in it."""
+        return self._label("deepsa_pseudo_labels", self.run.stem, "deepsa.png")
 
     @property
     def contour(self) -> PurePosixPath:
         """Path of the contour file."""
-        return PurePosixPath(LABELS_FOLDER, "medis_contours", f"{self.stem} contours.json")
+        return self._label("medis_contours", self.vessel_pattern, "contours.json")
 
     @property
     def mask(self) -> PurePosixPath:
         """Path of the mask of the analysed segment."""
-        return PurePosixPath(LABELS_FOLDER, "medis_masks", f"{self.stem} mask.png")
+        return self._label("medis_masks", self.vessel_pattern, "mask.png")
+
+    def _label(self, folder: str, name: str, kind: str) -> PurePosixPath:
+        patient = self.run.parts[1]
+        file = f"{patient} {self.phase} {name} f{self.frame_index:02d} {kind}"
+        return PurePosixPath(LABELS_FOLDER, folder, file)
 
 
 def run_path(patient_id: str, phase: str, vessel_pattern: str) -> PurePosixPath:
@@ -135,11 +128,7 @@ def site_angles(view: ViewAngle) -> tuple[float, float]:
 
 def write_site_table(path: Path, rows: Iterable[SiteRow]) -> None:
     """Write the site's table of twelve columns."""
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(_fields(row) for row in rows)
-    write_text(path, stream.getvalue())
+    write_table(path, COLUMNS, (_fields(row) for row in rows))
 
 
 def _fields(row: SiteRow) -> tuple[str, ...]:
@@ -162,13 +151,3 @@ def _fields(row: SiteRow) -> tuple[str, ...]:
 
 def _on_windows(path: PurePosixPath) -> str:
     return str(WINDOWS_ROOT.joinpath(*path.parts))
-
-
-def write_mask(path: Path, mask: NDArray[np.uint8]) -> None:
-    """Write a mask as PNG.
-
-    The run-length strategy of zlib finds no matches by hashing, so that the bytes do not depend
-    on the processor, as they may with the default strategy of zlib-ng.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.ascontiguousarray(mask)).save(path, "PNG", compress_type=Image.RLE)

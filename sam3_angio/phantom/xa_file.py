@@ -27,7 +27,7 @@ from rle.utils import encode_frame as encode_rle
 
 from sam3_angio.acquisition import ViewAngle
 
-Pixels = NDArray[np.uint8] | NDArray[np.uint16]
+Pixels = NDArray[np.uint8 | np.uint16]
 
 JPEG_LOSSLESS = "1.2.840.10008.1.2.4.70"
 JPEG_LS = "1.2.840.10008.1.2.4.80"
@@ -251,7 +251,7 @@ def _pixels(run: XARun) -> Dataset:
     dataset.BitsStored = run.bits
     dataset.HighBit = run.bits - 1
     dataset.PixelRepresentation = 0
-    dataset.PixelIntensityRelationship = "DISP" if run.bits == 8 else "LIN"
+    dataset.PixelIntensityRelationship = "DISP"
     if run.transfer_syntax == UNCOMPRESSED:
         content = _little_endian(run.pixels)
         dataset.PixelData = content + b"\0" * (len(content) % 2)
