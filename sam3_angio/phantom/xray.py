@@ -2,9 +2,9 @@
 
 Sources: DICOM PS3.3 C.8.7.5 (positioner angles, distances); Beer–Lambert attenuation along the
 ray. A tube's projected length is summed from volume elements: every short piece of its axis is a
-disc, sampled on a Gauss–Chebyshev grid of the second kind, whose weights are those of a circle's
-chords; a sample's volume is spread over the four nearest pixels. So foreshortened, crossing and
-looping vessels add up as they do on a detector.
+disc, sampled at equal angles, so that the weights are those of a circle's chords; a sample's
+volume is spread over the four nearest pixels. So foreshortened, crossing and looping vessels add
+up as they do on a detector.
 
 Conventions: patient coordinates of DICOM (+x left, +y back, +z head) in millimetres from the
 isocentre. The viewer looks from the detector to the source: in AP the patient's left is the
@@ -246,16 +246,18 @@ def _samples(
     count: int, discs: _Discs, width: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return x, y and share of `count` × 2 samples of each disc, flat."""
-    angle = np.pi * np.arange(1, count + 1) / (count + 1)
-    weight = np.sin(angle) ** 2 / (count + 1)  # of one half of a chord: all sum to 1
-    chord = np.sin(angle) / np.sqrt(3)  # its two Gauss points
+    # the rule is exact from any first angle; changing it from disc to disc avoids moiré patterns
+    angles = np.pi * (np.arange(count) + (np.arange(8)[:, None] + 0.5) / 8) / count
+    turn = np.arange(len(discs.length_mm)) * 5 % 8
+    across, chord = np.cos(angles)[turn], np.sin(angles)[turn]
+    value = discs.length_mm[:, None] * chord**2 / count  # of one half of a chord: all sum to 1
+    chord /= np.sqrt(3)  # its two Gauss points
 
     def coordinates(axis: int) -> NDArray[np.float64]:
-        across = 1 + discs.centre_px[:, axis, None] + discs.across_px[:, axis, None] * np.cos(angle)
-        along = discs.along_px[:, axis, None] * chord
-        return np.clip(np.stack([across - along, across + along]), 0, width - 1.001).ravel()
+        middle = 1 + discs.centre_px[:, axis, None] + discs.across_px[:, axis, None] * across
+        half = discs.along_px[:, axis, None] * chord
+        return np.clip(np.stack([middle - half, middle + half]), 0, width - 1.001).ravel()
 
-    value = discs.length_mm[:, None] * weight
     return coordinates(0), coordinates(1), np.stack([value, value]).ravel()
 
 
