@@ -10,11 +10,12 @@ in its metadata, other values) is refused, because readers disagree on what it m
 from __future__ import annotations
 
 import math
+import re
 import struct
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,13 @@ Mask = NDArray[np.bool_]
 
 MAX_SIDE_PX = 8192
 _ORIENTATION = 0x0112
+_NPY_VERSION_1 = b"\x93NUMPY\x01\x00"
+_NPY_HEADER = re.compile(
+    r"\{'descr': '(?P<type>\|b1|\|[iu]1|[<>][iu][248]|[<>]f[248])', "
+    r"'fortran_order': (?P<fortran>True|False), "
+    r"'shape': \((?P<rows>\d{1,5}), (?P<columns>\d{1,5})\), \}\s*",
+    re.ASCII,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -75,12 +83,19 @@ def read_mask(path: Path) -> MaskFile:
 
 
 def _npy(path: Path) -> NDArray[Any]:
-    # Mapped, so that a lying header is met by the file's size and not by an allocation.
-    values = np.load(path, mmap_mode="r", allow_pickle=False)
-    if values.dtype.kind not in "buif":
-        raise DataError.at(path.name, "an array of numbers was expected.")
-    _check_shape(path.name, values.shape)
-    return np.array(values)
+    """Read an array without numpy's own reader, which parses the header as Python."""
+    with path.open("rb") as stream:
+        start = stream.read(10)
+        header = stream.read(int.from_bytes(start[8:10], "little")).decode("latin-1")
+        match = _NPY_HEADER.fullmatch(header) if start[:8] == _NPY_VERSION_1 else None
+        if not match:
+            raise DataError.at(path.name, "a two-dimensional array of numbers was expected.")
+        shape = (int(match["rows"]), int(match["columns"]))
+        _check_shape(path.name, shape)
+        dtype = np.dtype(match["type"])
+        content = stream.read(shape[0] * shape[1] * dtype.itemsize + 1)
+    order: Literal["F", "C"] = "F" if match["fortran"] == "True" else "C"
+    return np.frombuffer(content, dtype).reshape(shape, order=order)
 
 
 def _png(path: Path) -> NDArray[np.uint8]:

@@ -89,7 +89,7 @@ def _words(name: str) -> list[str]:
     words = re.findall(r"[A-Z0-9]+", name.upper())
     # "FIRST DIAGONAL", "DIAGONAL 1" and "OM 1" are one word each.
     joined = []
-    for word, after in zip(words, [*words[1:], ""], strict=True):
+    for word, after in zip(words, [*words, ""][1:], strict=True):
         number = _ORDINALS.get(word, "")
         if number:
             joined.append(f"{after}{number}")
