@@ -11,24 +11,39 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+from sam3_angio.files import write_json
+from sam3_angio.report.curves import DIGITS, Table, all_curves
 from sam3_angio.scoring.cases import Reference
 from sam3_angio.scoring.detection import PresenceScores
 from sam3_angio.scoring.phase1 import MASK_METRICS, Phase1Scores
 from sam3_angio.scoring.statistics import Estimate
 from sam3_angio.scoring.tree import Source, TreeRule
-
-#: Header and rows.
-Table = tuple[tuple[str, ...], list[tuple[str | float, ...]]]
+from sam3_angio.table import write_table
 
 #: Scores of the mask in the JSON document; the tables hold all.
 HEADLINE_METRICS = ("dice", "iou", "cldice", "hd95_mm", "assd_mm")
 
 _PRESENCE_METRICS = ("recall", "specificity", "accuracy", "auc")
 
-#: Digits after the point in everything that is written.
-DIGITS = 4
+
+def write_metrics(folder: Path, scores: Phase1Scores) -> dict[str, Any]:
+    """Write ``phase1.json``, ``phase1_frames.csv``, ``phase1_groups.csv`` and ``phase1_plots/``.
+
+    Returns
+    -------
+    dict
+        The content of ``phase1.json``.
+    """
+    document = metrics_document(scores)
+    write_json(folder / "phase1.json", document)
+    write_table(folder / "phase1_frames.csv", *frame_table(scores))
+    write_table(folder / "phase1_groups.csv", *group_table(scores))
+    for name, table in all_curves(scores).items():
+        write_table(folder / "phase1_plots" / f"{name}.csv", *table)
+    return document
 
 
 def metrics_document(scores: Phase1Scores) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from rich.table import Table
 #: Rows: what a person reads, and the key in ``metrics/phase1.json``.
 _ROWS = (
     ("Dice", "dice"),
-    ("Dice of the pseudo-label itself", "teacher_dice"),
+    ("Dice, pseudo-label", "teacher_dice"),
     ("IoU", "iou"),
     ("clDice", "cldice"),
     ("HD95 (mm)", "hd95_mm"),
@@ -18,7 +18,7 @@ _ROWS = (
     ("Mask AP", "ap"),
     ("Mask AP50", "ap50"),
 )
-_COLUMNS = (("against the truth", "truth"), ("against the pseudo-label", "pseudo"))
+_COLUMNS = (("against truth", "truth"), ("against pseudo-label", "pseudo"))
 
 
 def render_result(metrics: Mapping[str, Any]) -> Table:
@@ -31,8 +31,8 @@ def render_result(metrics: Mapping[str, Any]) -> Table:
     """
     count = metrics["count"]
     table = Table(
-        title=f"Phase 1: vessel tree, {count['frames']} frames of {count['patients']} patients "
-        "that training never saw",
+        title=f"Phase 1: vessel tree in {count['frames']} frames of {count['patients']} patients "
+        "unseen in training",
         caption=_caption(metrics),
     )
     columns = [(title, key) for title, key in _COLUMNS if key in metrics["dice"]]
@@ -50,7 +50,7 @@ def _cell(figure: Mapping[str, Any] | None) -> str:
         return ""
     if figure["low"] is None:
         return f"{figure['mean']:.3f}"
-    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    return f"{figure['mean']:.3f} ({figure['low']:.3f} – {figure['high']:.3f})"
 
 
 def _caption(metrics: Mapping[str, Any]) -> str:

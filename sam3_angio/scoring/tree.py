@@ -16,7 +16,7 @@ itself as a prediction of the truth.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -26,11 +26,14 @@ from typing import Literal, get_args
 import numpy as np
 
 from sam3_angio.coco import decode_mask
+from sam3_angio.progress import tracked
 from sam3_angio.scoring.cases import Reference, TreeCase
 from sam3_angio.scoring.masks import BoolArray, MaskScores, compare, measure
 
 TreeRule = Literal["semantic", "best", "union"]
 Source = Literal["semantic", "best", "union", "teacher"]
+
+_LABEL = "Scoring frames"
 
 #: Frames that a worker takes at a time.
 _CHUNK = 4
@@ -117,8 +120,8 @@ def score_case(case: TreeCase, threshold: float) -> TreeScores:
 
 def score_cases(
     cases: Sequence[TreeCase], threshold: float, processes: int
-) -> Iterator[TreeScores]:
-    """Score frames in parallel, in order.
+) -> tuple[TreeScores, ...]:
+    """Score frames in parallel, with progress.
 
     Parameters
     ----------
@@ -127,11 +130,16 @@ def score_cases(
         An instance counts from this score on.
     processes : int
         Worker processes; 0 for as many as there are cores, 1 for none.
+
+    Returns
+    -------
+    tuple of TreeScores
+        In the order of `cases`.
     """
     work = partial(score_case, threshold=threshold)
     if processes == 1:
-        yield from map(work, cases)
-        return
+        return tuple(tracked(map(work, cases), len(cases), _LABEL))
     # Workers start afresh on every system: forking a process that draws a progress bar is unsafe.
     with ProcessPoolExecutor(processes or None, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, cases, chunksize=_CHUNK)
+        scores = pool.map(work, cases, chunksize=_CHUNK)
+        return tuple(tracked(scores, len(cases), _LABEL))
