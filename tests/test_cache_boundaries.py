@@ -1,5 +1,6 @@
 """What each stage depends on in dvc.yaml is what it imports: no more, no less."""
 
+import re
 from pathlib import Path
 
 import grimp
@@ -8,14 +9,16 @@ from dvc.repo import Repo
 
 ROOT = Path(__file__).parents[1]
 
-# These cannot change a result: the schema holds no defaults (test_foundation), errors and the
-# command wrapper only word messages, and a package's __init__ without code imports nothing.
-EXEMPT = {"sam3_angio.errors", "sam3_angio.config", "sam3_angio.command", "stages", "sam3_angio"}
+# These cannot change a result: the schema holds no defaults (test_foundation); errors, the command
+# wrapper and progress bars only word messages; the packages' own __init__ holds a version.
+EXEMPT = {"sam3_angio", "stages"} | {
+    f"sam3_angio.{name}" for name in ("errors", "config", "command", "progress")
+}
 
 # Files that a module reads at run time besides its own source.
 PACKAGE_DATA = {
-    "sam3_angio.anatomy": ["sam3_angio/anatomy.csv"],
-    "sam3_angio.detector.training": ["sam3_angio/detector/configs"],
+    "sam3_angio.anatomy": "sam3_angio/anatomy.csv",
+    "sam3_angio.detector.recipe": "sam3_angio/detector/configs/*.*",
 }
 
 
@@ -29,24 +32,38 @@ def _file_of(module: str) -> str:
     return f"{path}/__init__.py" if (ROOT / path).is_dir() else f"{path}.py"
 
 
+def _named_in_configs() -> set[str]:
+    """Return the modules whose classes the packaged Hydra configuration instantiates."""
+    configs = (ROOT / "sam3_angio/detector/configs").glob("*.yaml")
+    texts = [path.read_text(encoding="utf-8") for path in configs]
+    return {name for text in texts for name in re.findall(r"(sam3_angio\.[\w.]+)\.\w+", text)}
+
+
 def _needed(stage: str) -> set[str]:
     graph = grimp.build_graph("sam3_angio", "stages")
     module = f"stages.{stage}"
-    modules = (graph.find_upstream_modules(module) | {module}) - EXEMPT
+    modules = graph.find_upstream_modules(module) | {module}
+    if "sam3_angio.detector.recipe" in modules:
+        named = _named_in_configs() & set(graph.modules)
+        modules |= named.union(*(graph.find_upstream_modules(name) for name in named))
+    modules -= EXEMPT
     # A module's packages run before it does.
     packages = {m.rsplit(".", depth)[0] for m in modules for depth in range(1, m.count(".") + 1)}
     modules |= {p for p in packages if p not in EXEMPT and (ROOT / _file_of(p)).read_text().strip()}
     needed = {_file_of(name) for name in modules}
-    for name in modules & PACKAGE_DATA.keys():
-        needed |= set(PACKAGE_DATA[name])
+    for pattern in (PACKAGE_DATA[name] for name in modules & PACKAGE_DATA.keys()):
+        needed |= {path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)}
     return needed
 
 
 def _listed(stage: str) -> set[str]:
     with Repo(str(ROOT)) as repo:
         deps = next(s for s in repo.index.stages if getattr(s, "name", None) == stage).deps
-        paths = [Path(d.fs_path).relative_to(ROOT).as_posix() for d in deps if d.fs_path]
-    return {p for p in paths if p.startswith(("sam3_angio", "stages"))}
+        paths = {Path(dep.fs_path) for dep in deps if dep.fs_path}
+    files = {path for path in paths if path.is_file()}
+    files |= {file for folder in paths - files for file in folder.rglob("*.*") if file.is_file()}
+    names = {file.relative_to(ROOT).as_posix() for file in files if file.is_relative_to(ROOT)}
+    return {n for n in names if n.startswith(("sam3_angio/", "stages/")) and ".pyc" not in n}
 
 
 @pytest.mark.parametrize("stage", _stage_names())
