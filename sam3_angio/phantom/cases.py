@@ -47,9 +47,9 @@ SYNTAX_SHARES = {JPEG_LOSSLESS: 0.68, JPEG_LS: 0.14, JPEG_2000: 0.10, RLE: 0.04,
 #: What a header may lack, and how often it does.
 GAP_SHARES = {"angles": 0.015, "sod": 0.05, "magnification": 0.08, "window": 0.04, "offsets": 0.25}
 
-_SEGMENTS_A_PATIENT = (0.2, 0.35, 0.3, 0.15)  # one, two, three, four
+_SEGMENTS_A_PATIENT = (0.3, 0.4, 0.22, 0.08)  # one, two, three, four
 _FIELDS_MM = (160.0, 175.0, 200.0)  # sides of the detector's field
-_LARGE_SHARE = 0.12
+_LARGE_SHARE = 0.11
 _LESION_SHARE = 0.8
 _TREATED_SHARE = 0.85
 _OTHER_LESION_SHARE = 0.3
@@ -117,7 +117,7 @@ class PatientCase:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Target:
-    """A segment to be analysed, its views (best first), its lesion and what treatment leaves."""
+    """A segment to be analysed, its views, its lesion and what treatment leaves of it."""
 
     cass: int
     views: tuple[ProjectionGeometry, ...]
@@ -168,43 +168,33 @@ def _targets(heart: Heart, generator: np.random.Generator) -> list[_Target]:
     present = [cass for cass in SEGMENT_WEIGHTS if cass in heart.cass]
     weights = np.array([SEGMENT_WEIGHTS[cass] for cass in present], dtype=np.float64)
     order = generator.choice(present, len(present), replace=False, p=weights / weights.sum())
-    shown = _shown(heart, size_px, generator)
     targets: list[_Target] = []
     for cass in order.tolist():
-        views = _views(shown, cass, generator)
-        if views and len(targets) < wanted:
+        if len(targets) == wanted:
+            break
+        count = 2 if generator.random() < _SECOND_VIEW_SHARE else 1
+        views = _views(heart, cass, size_px, count, generator)
+        if views:
             targets.append(_target(heart, cass, views, generator))
     return targets
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
-    """A working view of one patient, and how well it shows each segment (0 to 1)."""
-
-    geometry: ProjectionGeometry
-    quality: dict[int, float]
-
-
-def _shown(heart: Heart, size_px: int, generator: np.random.Generator) -> list[_View]:
-    shown = []
-    for artery, angles in WORKING_VIEWS.items():
-        for primary_deg, secondary_deg in angles:
-            view = _jittered(primary_deg, secondary_deg, 4.0, generator)
-            geometry = aimed(_geometry(view, size_px, generator), heart, artery)
-            shown.append(
-                _View(geometry=geometry, quality=dict(analysable(heart, artery, geometry)))
-            )
-    return shown
-
-
 def _views(
-    shown: Sequence[_View], cass: int, generator: np.random.Generator
+    heart: Heart, cass: int, size_px: int, count: int, generator: np.random.Generator
 ) -> tuple[ProjectionGeometry, ...]:
-    """Return the views that show a segment well, shuffled so that better ones tend to lead."""
-    enough = [view for view in shown if view.quality.get(cass, 0.0) >= _ENOUGH_QUALITY]
-    rank = [view.quality[cass] * float(generator.uniform(0.6, 1)) for view in enough]
-    order = sorted(range(len(enough)), key=lambda index: -rank[index])
-    return tuple(enough[index].geometry for index in order)
+    """Return up to `count` views that show a segment well, tried in random order."""
+    artery = segments()[cass].artery
+    views: list[ProjectionGeometry] = []
+    for primary_deg, secondary_deg in generator.permutation(WORKING_VIEWS[artery]).tolist():
+        view = _jittered(primary_deg, secondary_deg, 4.0, generator)
+        geometry = aimed(_geometry(view, size_px, generator), heart, artery)
+        quality = dict(analysable(heart, artery, geometry)).get(cass, 0.0)
+        # the better a view shows it, the likelier the operator stops here
+        if quality >= _ENOUGH_QUALITY and generator.random() < quality:
+            views.append(geometry)
+        if len(views) == count:
+            break
+    return tuple(views)
 
 
 def _jittered(
@@ -280,8 +270,10 @@ def _takes(targets: Sequence[_Target], generator: np.random.Generator) -> list[_
         first, *more = target.views
         take = _Take(phase="INDEX BASELINE", name=f"{vessel} PRE", cass=target.cass, geometry=first)
         baseline.append(take)
-        if more and generator.random() < _SECOND_VIEW_SHARE:
-            baseline.append(replace(take, name=f"{vessel} PRE 2", geometry=more[0]))
+        baseline.extend(
+            replace(take, name=f"{vessel} PRE {number}", geometry=geometry)
+            for number, geometry in enumerate(more, start=2)
+        )
         if target.treated is not None:
             view = _jittered(first.view.primary_deg, first.view.secondary_deg, 1.0, generator)
             final.append(
@@ -299,7 +291,7 @@ def _run(heart: Heart, take: _Take, chosen: set[int], generator: np.random.Gener
     artery = segments()[take.cass].artery
     geometry = aimed(take.geometry, heart, artery)
     large = geometry.size_px == 1024
-    frames = int(generator.integers(5, 7) if large else generator.integers(7, 9))
+    frames = int(generator.integers(5, 7) if large else generator.integers(6, 9))
     seed = int(generator.integers(2**31))
     row = RowCase(
         cass=take.cass, frame_index=best_frames(frames, seed)[0], vessel_pattern=take.name

@@ -10,6 +10,7 @@ in pixels of the label.
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -27,6 +28,7 @@ _MISSED_AT_MOST = 0.75
 _GAPS_PER_THIN_PX = 0.008
 _CATHETER_TAKEN = 0.6
 _ISLANDS = 4.0
+_REACH_PX = 15
 _EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
@@ -66,7 +68,7 @@ def _without_missed_branches(mask: BoolMask, generator: np.random.Generator) -> 
     if not mask.any():
         return mask.copy()
     skeleton = skeletonize(mask)
-    radius_px = ndimage.distance_transform_edt(mask)
+    radius_px = _depth(mask)
     branch = _branches(skeleton)
     count = int(branch.max())
     mean_radius_px = ndimage.mean(radius_px, branch, np.arange(1, count + 1))
@@ -74,9 +76,14 @@ def _without_missed_branches(mask: BoolMask, generator: np.random.Generator) -> 
     missed = generator.random(count) < _MISSED_AT_MOST * np.minimum(2 * thinness, 1)
     lost = missed[np.maximum(branch, 1) - 1] & (branch > 0)
     lost |= _gaps(skeleton & (radius_px < _THIN_RADIUS_PX), generator)
-    # A pixel goes with the centre line's pixel that is nearest to it.
-    nearest = ndimage.distance_transform_edt(~skeleton, return_distances=False, return_indices=True)
-    return np.asarray(mask & ~lost[tuple(nearest)], bool)
+    # a pixel goes with the centre line's pixel that is nearest to it
+    return np.asarray(mask & (_depth(~lost) >= _depth(~(skeleton & ~lost))), bool)
+
+
+def _depth(mask: BoolMask) -> FloatImage:
+    """Return the distance of each pixel of a mask to the nearest pixel outside, 0 outside."""
+    distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return np.asarray(distance, np.float64)
 
 
 def _branches(skeleton: BoolMask) -> NDArray[np.int32]:
@@ -107,7 +114,7 @@ def _with_wandering_border(mask: BoolMask, generator: np.random.Generator) -> Bo
     """Move the border: by a constant for the frame, smoothly along it, and from pixel to pixel."""
     if not mask.any():
         return mask.copy()
-    depth_px = ndimage.distance_transform_edt(mask) - ndimage.distance_transform_edt(~mask)
+    depth_px = _depth(mask) - _depth(~mask)
     wander_px = 1.0 * _smooth_field(generator, 7.0) + 0.5 * _smooth_field(generator, 1.0)
     shift_px = generator.normal(-0.05, 0.35) + wander_px
     return np.asarray(depth_px + shift_px > 0, bool)
@@ -126,7 +133,7 @@ def _taken_catheter(tube: BoolMask, vessel: BoolMask, generator: np.random.Gener
     reach_px = generator.uniform(10, 70)
     if not taken or not vessel.any():
         return np.zeros_like(tube)
-    distance_px = ndimage.distance_transform_edt(~vessel)
+    distance_px = _depth(~vessel)
     ostium = np.flatnonzero(tube)[np.argmin(distance_px[tube])] if tube.any() else 0
     row, column = np.unravel_index(ostium, tube.shape)
     rows, columns = np.indices(tube.shape)
@@ -134,14 +141,17 @@ def _taken_catheter(tube: BoolMask, vessel: BoolMask, generator: np.random.Gener
 
 
 def _islands(generator: np.random.Generator) -> BoolMask:
-    """Draw small false vessels: short thick strokes anywhere."""
+    """Draw small false vessels: short strokes anywhere."""
     mask = np.zeros((LABEL_SIZE_PX, LABEL_SIZE_PX), bool)
+    y, x = np.mgrid[-_REACH_PX : _REACH_PX + 1, -_REACH_PX : _REACH_PX + 1]
     for _ in range(generator.poisson(_ISLANDS)):
-        row, column = generator.uniform(20, LABEL_SIZE_PX - 20, 2)
+        row, column = generator.integers(_REACH_PX, LABEL_SIZE_PX - _REACH_PX, 2)
         angle = generator.uniform(0, np.pi)
         length_px, width_px = generator.uniform(4, 14), generator.uniform(1.0, 2.5)
-        y, x = np.ogrid[:LABEL_SIZE_PX, :LABEL_SIZE_PX]
-        along = (x - column) * np.cos(angle) + (y - row) * np.sin(angle)
-        across = (y - row) * np.cos(angle) - (x - column) * np.sin(angle)
-        mask |= (along / length_px) ** 2 + (across / width_px) ** 2 < 1
+        along = x * np.cos(angle) + y * np.sin(angle)
+        across = y * np.cos(angle) - x * np.sin(angle)
+        window = np.s_[
+            row - _REACH_PX : row + _REACH_PX + 1, column - _REACH_PX : column + _REACH_PX + 1
+        ]
+        mask[window] |= (along / length_px) ** 2 + (across / width_px) ** 2 < 1
     return mask
