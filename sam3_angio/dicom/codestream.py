@@ -23,7 +23,12 @@ JPEG_2000_LOSSLESS, JPEG_2000 = "1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.9
 
 _FIELD = "PixelData (7FE0,0010)"
 _COPY = "The frame is damaged; export the run again."
+_START_OF_SCAN, _HUFFMAN, _RESTART_INTERVAL = 0xDA, 0xC4, 0xDD
+#: Lossless JPEG and JPEG-LS frame headers, JPEG-LS presets, and the above.
+_NEEDED = frozenset({0xC3, 0xF7, 0xF8, _START_OF_SCAN, _HUFFMAN, _RESTART_INTERVAL})
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+#: Any marker in entropy-coded data; JPEG stuffs a zero byte after FF, JPEG-LS a zero bit.
+_INNER = {0xC3: re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]"), 0xF7: re.compile(rb"\xff+[\x80-\xfe]")}
 #: A restart marker in entropy-coded data.
 RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
 
@@ -73,41 +78,53 @@ def jpeg_frame(code: bytes) -> JpegFrame:
         If they are not exactly those of one picture in one scan, up to its end marker.
     """
     data_end = code.rstrip(b"\0").rfind(b"\xff\xd9")
-    if not code.startswith(b"\xff\xd8") or data_end < 0 or code[data_end + 2 :].strip(b"\0\xff"):
+    if not code.startswith(b"\xff\xd8") or data_end < 0 or code[data_end + 2 :].strip(b"\0"):
         raise damaged("the frame does not begin and end as a JPEG picture does.")
-    frame = tables = restart = None
-    lengths: dict[int, int] = {}
-    position = 2
-    while True:
-        marker, segment, position = _segment(code, position)
-        if marker == 0xC4:
-            tables = _code_lengths(segment)
-            lengths = tables
-        elif marker == 0xDD and len(segment) == 2:
-            restart = struct.unpack(">H", segment)[0]
-        elif marker in (0xC3, 0xF7) and frame is None and len(segment) == 9:
-            frame = marker, *struct.unpack(">BHHB", segment[:6])
-        elif marker == 0xDA:
-            break
-        elif not (0xE0 <= marker <= 0xEF or marker in (0xF8, 0xFE)):
-            raise damaged(f"the coding process or marker FF{marker:02X} is not that of the run.")
-    if frame is None or len(segment) != 6 or segment[0] != 1:
+    segments, data_start = _segments(code)
+    process = 0xC3 if 0xC3 in segments else 0xF7
+    frame, scan = segments.get(process, b""), segments[_START_OF_SCAN]
+    if len(frame) != 9 or len(scan) != 6 or scan[0] != 1:
         raise damaged("the frame's headers are incomplete, or it has several scans.")
-    process, precision, rows, columns, components = frame
-    if restart and (not columns or restart % columns):
-        raise damaged("restart markers do not stand at the end of a row.")
+    if _INNER[process].search(code, data_start, data_end):
+        raise damaged("there are markers inside the frame, or several pictures.")
+    precision, rows, columns, components = struct.unpack(">BHHB", frame[:6])
     return JpegFrame(
         process=process,
         precision=precision,
         rows=rows,
         columns=columns,
         components=components,
-        parameters=segment[3:],
-        code_lengths=lengths,
-        restart_rows=(restart or 0) // max(columns, 1),
-        data_start=position,
+        parameters=scan[3:],
+        code_lengths=_code_lengths(segments.get(_HUFFMAN, b""), scan),
+        restart_rows=_restart_rows(segments.get(_RESTART_INTERVAL, b""), columns),
+        data_start=data_start,
         data_end=data_end,
     )
+
+
+def _segments(code: bytes) -> tuple[dict[int, bytes], int]:
+    """Return the marker segments up to the scan's data by marker, and where the data start."""
+    segments: dict[int, bytes] = {}
+    position = 2
+    while _START_OF_SCAN not in segments:
+        marker, content, position = _segment(code, position)
+        if marker == _HUFFMAN:
+            content = segments.pop(marker, b"") + content
+        if marker in segments:
+            raise damaged(f"marker FF{marker:02X} is there twice.")
+        if marker in _NEEDED:
+            segments[marker] = content
+        elif not (0xE0 <= marker <= 0xEF or marker == 0xFE):
+            raise damaged(f"the coding process or marker FF{marker:02X} is not that of the run.")
+    return segments, position
+
+
+def _restart_rows(segment: bytes, columns: int) -> int:
+    """Return the rows between restart markers; lossless pictures have whole ones (T.81 H.1.1)."""
+    interval = int.from_bytes(segment, "big")
+    if interval and (not columns or interval % columns):
+        raise damaged("restart markers do not stand at the end of a row.")
+    return interval // max(columns, 1)
 
 
 def _segment(code: bytes, position: int) -> tuple[int, bytes, int]:
@@ -122,15 +139,24 @@ def _segment(code: bytes, position: int) -> tuple[int, bytes, int]:
     return match.group(1)[0], code[start + 2 : start + length], start + length
 
 
-def _code_lengths(segment: bytes) -> dict[int, int]:
-    """Return the length of each category's Huffman code from a DHT segment (T.81 B.2.4.2)."""
-    counts, symbols = segment[1:17], segment[17:]
-    if len(counts) != 16 or sum(counts) != len(symbols) or len(set(symbols)) != len(symbols):
-        raise damaged("the Huffman table is damaged, or there are several.")
-    lengths = [bits for bits, count in enumerate(counts, start=1) for _ in range(count)]
-    if sum(2.0**-bits for bits in lengths) > 1 or any(symbol > 16 for symbol in symbols):
-        raise damaged("the Huffman table is impossible.")
-    return dict(zip(symbols, lengths, strict=True))
+def _code_lengths(tables: bytes, scan: bytes) -> dict[int, int]:
+    """Return the length of each category's code, from the table that the scan uses (T.81 B.2.4.2).
+
+    Empty where there are no tables, as in JPEG-LS.
+    """
+    lengths: dict[int, dict[int, int]] = {}
+    while tables:
+        identifier, counts = tables[0], tables[1:17]
+        size = 17 + sum(counts)
+        symbols = tables[17:size]
+        if len(counts) != 16 or len(tables) < size or len(set(symbols)) != len(symbols):
+            raise damaged("a Huffman table is damaged.")
+        bits = [length for length, count in enumerate(counts, start=1) for _ in range(count)]
+        if sum(2.0**-length for length in bits) > 1 or any(symbol > 16 for symbol in symbols):
+            raise damaged("a Huffman table is impossible.")
+        lengths[identifier] = dict(zip(symbols, bits, strict=True))
+        tables = tables[size:]
+    return lengths.get(scan[2] >> 4, {})
 
 
 def _require_size(header: RunHeader, rows: int, columns: int, components: int) -> None:

@@ -14,6 +14,7 @@ import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
@@ -23,6 +24,7 @@ from sam3_angio.dicom.header import RunHeader, run_header
 from sam3_angio.dicom.intact import CodedFrame, require_intact
 from sam3_angio.dicom.plausibility import (
     require_like_neighbours,
+    require_no_zeroed_bytes,
     require_picture,
     require_width,
 )
@@ -130,20 +132,14 @@ def read_frame(path: Path, frame_index: int, *, name: str) -> XAFrame:
         If the file is no angiographic run in grey levels, is damaged, contradicts itself, or has
         no such frame.
     """
-    with _named(name, frame_index), _opened(path) as run:
+    with _named(name, frame_index), opened_run(path) as run:
         if not 0 <= frame_index < run.header.frames:
             message = f"there is no frame {frame_index}; the run has {run.header.frames}."
             fix = "Frames count from 0; check frame_index in the table."
             raise UnreadableError("NumberOfFrames (0028,0008)", message, fix)
         code = run.code(frame_index)
         pixels = decode(code, run.header)
-        require_intact(code, pixels, run.header, lambda: run.neighbours(frame_index))
-        require_picture(pixels)
-        if run.header.transfer_syntax in WITHOUT_SIZE:
-            require_width(pixels)
-        require_like_neighbours(
-            pixels, lambda: [picture for _code, picture in run.neighbours(frame_index)]
-        )
+        _require_plausible(run, frame_index, code, pixels)
         run.require_not_doubled(frame_index)
         warnings = tuple(
             Fault(file=name, row=frame_index, field=field, message=message, severity="warning")
@@ -156,6 +152,21 @@ def read_frame(path: Path, frame_index: int, *, name: str) -> XAFrame:
             view=run.header.view(frame_index),
             warnings=warnings,
         )
+
+
+def _require_plausible(run: Run, frame_index: int, code: bytes, pixels: Pixels) -> None:
+    """Ask of the decoded picture what no header tells."""
+    coded = partial(run.neighbours, frame_index)
+
+    def pictures() -> list[Pixels]:
+        return [picture for _code, picture in coded()]
+
+    require_picture(pixels)
+    require_intact(code, pixels, run.header, coded)
+    if run.header.transfer_syntax in WITHOUT_SIZE:
+        require_width(pixels)
+        require_no_zeroed_bytes(pixels, pictures)
+    require_like_neighbours(pixels, pictures)
 
 
 def read_run_header(path: Path, *, name: str) -> RunHeader:
@@ -173,7 +184,7 @@ def read_run_header(path: Path, *, name: str) -> RunHeader:
     DataError
         As :func:`read_frame`.
     """
-    with _named(name, None), _opened(path) as run:
+    with _named(name, None), opened_run(path) as run:
         return run.header
 
 
@@ -192,7 +203,16 @@ def _named(name: str, frame_index: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Run]:
+def opened_run(path: Path) -> Iterator[Run]:
+    """Open a run: its elements, header and the places of its frames; nothing is decoded.
+
+    Raises
+    ------
+    UnreadableError
+        If the file is no run that can be trusted.
+    OSError
+        If it cannot be read.
+    """
     with path.open("rb") as stream:
         size = path.stat().st_size
         data_set = read_data_set(stream, size)

@@ -1,0 +1,54 @@
+"""No malformed file is silently wrong: it is refused, or the right pixels come out."""
+
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+from malformed_runs import CASES, CODECS, WANTED, good, run
+from xa_files import xa_bytes
+
+from sam3_angio.dicom import read_frame
+from sam3_angio.errors import DataError
+
+# A description that is wrong and yet cannot change a pixel.
+HARMLESS = {
+    "bits_stored_too_large-native",
+    "bits_stored_too_large-rle",
+}
+
+
+def _read(tmp_path, content):
+    path = tmp_path / "run.dcm"
+    path.write_bytes(content)
+    return read_frame(path, WANTED, name="run")
+
+
+@pytest.mark.parametrize("syntax", CODECS.values(), ids=CODECS)
+def test_the_good_run_is_read(tmp_path, syntax):
+    assert np.array_equal(_read(tmp_path, xa_bytes(good(syntax))).pixels, run()[WANTED])
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_malformed_run_is_refused_or_read_rightly(tmp_path, name):
+    content = CASES[name]()
+    tracemalloc.start()
+    started = time.monotonic()
+    try:
+        frame = _read(tmp_path, content)
+    except DataError as error:
+        assert name not in HARMLESS
+        assert error.faults
+        assert "Planted" not in str(error)
+    else:
+        assert name in HARMLESS, "read without a word"
+        assert np.array_equal(frame.pixels, run()[WANTED])
+    finally:
+        _now, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert time.monotonic() - started < 20
+    assert peak < 50 * 2**20
+
+
+def test_there_are_at_least_two_hundred_malformed_runs():
+    assert len(CASES) >= 200
