@@ -85,7 +85,7 @@ def _exposed(
 
 
 def _grain(noise: NDArray[np.int16]) -> NDArray[np.int32]:
-    """Blur white noise a little, (1 4 1) / 5 both ways, as the detector does."""
+    """Blur white noise a little, (1 4 1) / 6 both ways, as the detector does."""
     wide = noise.astype(np.int32)
     rows = 4 * wide
     rows[1:] += wide[:-1]
@@ -93,7 +93,7 @@ def _grain(noise: NDArray[np.int16]) -> NDArray[np.int32]:
     both = 4 * rows
     both[:, 1:] += rows[:, :-1]
     both[:, :-1] += rows[:, 1:]
-    return both // 25
+    return both // 36
 
 
 @cache

@@ -1,8 +1,9 @@
 """The truth of an analysed frame: masks, contours and lesions, from geometry alone.
 
 A mask holds the pixels whose centre lies inside the projected lumen; where two segments overlap, a
-pixel belongs to both. Contours are the lumen's (and the healthy vessel's) axis, projected, and
-half a diameter to either side of it.
+pixel belongs to both. A segment's mask ends straight across the vessel, the tree's ends are round.
+Contours are the lumen's (and the healthy vessel's) axis, projected, and half a diameter to either
+side of it.
 
 Conventions: masks are ``[row, column]``; points are ``[x, y]`` in frame pixels, (0, 0) the centre
 of the first pixel; "left" is the left hand of somebody who walks down the vessel in the picture.
@@ -148,6 +149,28 @@ def silhouette(
         if chosen.any():
             _fill(mask, side, start[chosen], step[chosen], _pairs(radius_px)[chosen])
     return mask
+
+
+def _cut_straight(
+    mask: BoolMask, axis_mm: Points, radius_mm: NDArray[np.float64], geometry: ProjectionGeometry
+) -> BoolMask:
+    """Return a silhouette without its round ends: a segment's border runs across the vessel."""
+    axis_px, magnification = project(axis_mm, geometry)
+    radius_px = radius_mm * magnification / geometry.detector_spacing_mm
+    cut = mask.copy()
+    for end, inner in ((0, 3), (-1, -4)):
+        outward = axis_px[end] - axis_px[inner]
+        reach = int(radius_px[end]) + 2
+        rows, columns = (_window(axis_px[end, axis], reach, len(mask)) for axis in (1, 0))
+        dx = columns - axis_px[end, 0]
+        dy = (rows - axis_px[end, 1])[:, None]
+        beyond = (dx * outward[0] + dy * outward[1] > 0) & (dx**2 + dy**2 <= radius_px[end] ** 2)
+        cut[rows[:, None], columns] &= ~beyond
+    return cut
+
+
+def _window(middle: float, reach: int, size: int) -> NDArray[np.int64]:
+    return np.arange(max(0, round(middle) - reach), min(size, round(middle) + reach + 1))
 
 
 def _pairs(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -330,7 +353,8 @@ def _masks(
         mask = silhouette(branch.lumen_mm, branch.radius_mm, geometry)
         tree |= mask
         if branch.cass is not None and mask.any():
-            masks[branch.cass] = masks[branch.cass] | mask if branch.cass in masks else mask
+            straight = _cut_straight(mask, branch.lumen_mm, branch.radius_mm, geometry)
+            masks[branch.cass] = masks.get(branch.cass, np.False_) | straight
     return tree, masks
 
 
