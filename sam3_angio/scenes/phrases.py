@@ -55,6 +55,7 @@ _ALONG_TRUNK: dict[PartKind, tuple[float, float]] = {
     "middle": (1 / 3, 2 / 3),
     "end": (2 / 3, 1.0),
 }
+_PLAIN_TUBES_HAVE: tuple[PartKind, ...] = (*_ALONG_TRUNK, "narrowing")
 _FAMILIES: dict[PartKind, Family] = {
     "beginning": "third",
     "middle": "third",
@@ -243,12 +244,8 @@ def _parts(scene: Scene, phrase: Part) -> Answer:
     owners = _named(scene, phrase.owner)
     if owners is None:
         return None
-    trees = [thing.tree for thing in scene.things if thing.tree is not None]
-    if (
-        phrase.part in _ALONG_TRUNK
-        and phrase.owner.noun != "tube"
-        and not all(tree.branches for tree in trees)
-    ):
+    says_trunk = phrase.part == "trunk" or phrase.owner.noun != "tube"
+    if says_trunk and phrase.part in _PLAIN_TUBES_HAVE and _has_plain_tube(scene):
         # a tube without branches might or might not be called a trunk
         return None
     parts = [_part_of(thing.tree, phrase, scene.size_px) for thing in owners if thing.tree]
@@ -258,6 +255,10 @@ def _parts(scene: Scene, phrase: Part) -> Answer:
             return None
         found.extend(instances)
     return tuple(found)
+
+
+def _has_plain_tube(scene: Scene) -> bool:
+    return any(thing.tree is not None and not thing.tree.branches for thing in scene.things)
 
 
 def _part_of(tree: Tree, phrase: Part, size_px: int) -> Answer:

@@ -31,6 +31,7 @@ from sam3_angio.scenes.phrases import (
     answer,
     describing,
     family_of,
+    fits,
 )
 from sam3_angio.scenes.raster import mask_of
 from sam3_angio.scenes.scene import Scene, Thing, draw_scene
@@ -48,7 +49,7 @@ from sam3_angio.scenes.truth import (
     noun_fits,
 )
 from sam3_angio.scenes.tubes import REFERENCE_SIZE_PX
-from sam3_angio.scenes.wording import MAX_WORDS, wording
+from sam3_angio.scenes.wording import MAX_NUMBER, MAX_WORDS, wording
 
 Rng = np.random.Generator
 T = TypeVar("T")
@@ -142,7 +143,7 @@ def _tube_phrase(rng: Rng, scene: Scene, thing: Thing) -> Phrase:
         part = "branch"
     tubes = sum(other.tree is not None for other in scene.things)
     owner = Description(noun="branching tube" if rng.random() < 0.8 else "tube")
-    if tubes > 1 or rng.random() < 0.25:
+    if tubes > 1 or rng.random() < 0.6:
         owner = _describe(rng, scene, thing, [owner.noun])
     branches = len(thing.tree.branches) if thing.tree else 0
     return _numbered(rng, part, owner, max(branches, 1))
@@ -173,9 +174,12 @@ def _figure_phrase(rng: Rng, scene: Scene, thing: Thing) -> Phrase:
     chance = rng.random()
     if chance < 0.6:
         return description
-    if chance < 0.75:
-        base = replace(description, column=None, row=None)
-        return Rank(base=base, number=int(rng.integers(1, 4)), side=_pick(rng, SIDES))
+    if chance < 0.78:
+        base = _brief(description)
+        alike = sum(fits(scene, other, base) is True for other in scene.things)
+        if alike > 1:
+            number = int(rng.integers(1, min(alike, MAX_NUMBER) + 1))
+            return Rank(base=base, number=number, side=_pick(rng, SIDES))
     neighbours = [
         (side, other)
         for other in _figures(scene)
@@ -218,7 +222,7 @@ def _changed_description(rng: Rng, description: Description) -> Description:
     """Change one attribute, add one, or change the noun for another of its group."""
     said = description.attributes
     chance = rng.random()
-    if said and chance < 0.5:
+    if said and chance < 0.6:
         name = _pick(rng, list(said))
         return describing(description.noun, {**said, name: _other(rng, VALUES[name], said[name])})
     if chance < 0.75:
@@ -236,7 +240,7 @@ def _changed_part(rng: Rng, part: Part) -> Phrase:
     if part.part == "branch" and chance < 0.65:
         if part.side is not None and chance < 0.35:
             return replace(part, side=_other(rng, SIDES, part.side))
-        return replace(part, number=_other(rng, (1, 2, 2, 3, 3, 4, 5), part.number))
+        return replace(part, number=_other(rng, (1, 1, 2, 2, 2, 3, 3, 4, 5, ALL), part.number))
     if part.part == "between" and chance < 0.6:
         return replace(part, number=_other(rng, (1, 2, 3, 4), part.number))
     if chance < 0.8 or part.part in _EVERY_TUBE_HAS:
@@ -247,7 +251,8 @@ def _changed_part(rng: Rng, part: Part) -> Phrase:
 
 def _changed_owner(rng: Rng, owner: Description) -> Description:
     said = owner.attributes
-    name = _pick(rng, attributes_of(owner.noun))
+    # a false phrase must not give itself away by having more attributes than the true ones
+    name = _pick(rng, list(said) or attributes_of(owner.noun))
     return describing(owner.noun, {**said, name: _other(rng, VALUES[name], said.get(name))})
 
 
@@ -260,7 +265,7 @@ def _changed(rng: Rng, phrase: Phrase) -> Phrase:
     if isinstance(phrase, Relation):
         return _changed_relation(rng, phrase)
     if rng.random() < 0.5:
-        return replace(phrase, number=_other(rng, (2, 3, 4, 5), phrase.number))
+        return replace(phrase, number=_other(rng, (1, 2, 3, 3, 4, 5), phrase.number))
     return replace(phrase, base=_changed_description(rng, phrase.base))
 
 

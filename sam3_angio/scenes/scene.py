@@ -7,9 +7,9 @@ visible, and each keeps its whole mask.
 
 Conventions
 -----------
-Scene k of a size is the same for ever. Lengths in pixels; widths and sizes are given below at
-384 px and grow with the picture. Tones: *dark* and *bright* figures differ from their surroundings
-by at least 0.28 in absorption, *faint* ones by at most 0.14.
+Scene k of a size is the same for ever (with one numpy and one OpenCV). Lengths are in pixels;
+widths and sizes are given below at 384 px and grow with the picture. *Dark* and *bright* figures
+differ from their surroundings by at least 0.28 in absorption, *faint* ones by at most 0.14.
 """
 
 from __future__ import annotations
@@ -203,11 +203,11 @@ def _draw_absorption(rng: Rng, *, dark: float, faint: float) -> float:
 
 def _tubes(rng: Rng, count: int, size_px: int) -> list[Thing]:
     boxes = _boxes(rng, count)
-    common = _draw_absorption(rng, dark=0.85, faint=0.0)
+    common = _draw_absorption(rng, dark=0.85, faint=0.08)
     things = []
     for box in boxes:
         alike = rng.random() < 0.6
-        absorption = common if alike else _draw_absorption(rng, dark=0.7, faint=0.15)
+        absorption = common if alike else _draw_absorption(rng, dark=0.7, faint=0.25)
         branches = int(rng.choice([0, 1, 2, 3, 4, 5], p=[0.14, 0.14, 0.24, 0.26, 0.16, 0.06]))
         x0, y0, x1, y1 = (float(size_px * side) for side in box)
         tree = grow_tree(rng, (x0, y0, x1, y1), size_px, branches)
@@ -263,7 +263,7 @@ def _stroke(rng: Rng, size_px: int, *, striped: bool) -> Thing:
     room_high = size_px - 3.0 - line.max(axis=0)
     centre = rng.uniform(np.minimum(room_low, room_high), np.maximum(room_low, room_high))
     # thin faint lines would drown in the noise
-    faint = 0.0 if striped or low < 3.0 else 0.2
+    faint = 0.0 if striped or low < 3.0 else 0.3
     absorption = _draw_absorption(rng, dark=0.6, faint=faint)
     course = Course(points_px=line + centre, width_px=np.full(len(line), width_px))
     return make_stroke(kind, course, size_px=size_px, absorption=absorption)
@@ -298,7 +298,7 @@ def _shapes(rng: Rng, count: int, size_px: int) -> list[Thing]:
             (float(x), float(y)),
             float(extent_px),
             size_px=size_px,
-            absorption=_draw_absorption(rng, dark=0.55, faint=0.2),
+            absorption=_draw_absorption(rng, dark=0.55, faint=0.28),
             angle_deg=float(turn),
         )
         if not any(_overlap(thing.box_px, other.box_px, 5.0) for other in things):

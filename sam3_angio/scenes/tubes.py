@@ -7,7 +7,7 @@ its far end, twigs on its branches and narrow spots on its trunk.
 Conventions
 -----------
 Points are ``[x, y]`` in pixels. Fractions run along the course from 0 (its wide beginning) to 1.
-Widths at 384 px: trunk 5 to 14, branches 2 to 7.
+Widths at 384 px: trunk 4.8 to 14 at its beginning, branches 1.5 to 9.
 """
 
 from __future__ import annotations
@@ -324,7 +324,8 @@ def grow_trunk(rng: Rng, box: Box, size_px: int) -> Course:
         line = wander(rng, _TRUNK_POINTS, bend_rad)
     line = turned(line, rng.uniform(0.0, 2.0 * np.pi))
     along = np.linspace(0.0, 1.0, _TRUNK_POINTS)
-    start_px = rng.uniform(5.0, 14.0) * size_px / REFERENCE_SIZE_PX
+    # thin tubes are as frequent as thick ones
+    start_px = np.exp(rng.uniform(np.log(4.8), np.log(14.0))) * size_px / REFERENCE_SIZE_PX
     taper = 1.0 - rng.uniform(0.4, 0.65) * along ** rng.uniform(0.7, 1.4)
     return Course(points_px=fitted(line, box), width_px=np.maximum(start_px * taper, MIN_WIDTH_PX))
 
@@ -344,7 +345,7 @@ def grow_tree(rng: Rng, box: Box, size_px: int, branches: int) -> Tree:
     """
     trunk = grow_trunk(rng, box, size_px)
     sides = _grow_branches(rng, trunk, size_px, branches)
-    fork = _grow_fork(rng, trunk, size_px) if sides and rng.random() < 0.4 else ()
+    fork = _grow_fork(rng, trunk, size_px) if sides and rng.random() < 0.45 else ()
     twigs = _grow_twigs(rng, sides, size_px)
     narrowings: tuple[tuple[float, float], ...] = ()
     if trunk.width_px[0] > 6.0 * size_px / REFERENCE_SIZE_PX and rng.random() < 0.35:

@@ -4,7 +4,7 @@ Conventions
 -----------
 Words are generic and English: no anatomy, whatever the phrase is later used for. Phrases are lower
 case, without punctuation, and have at most `MAX_WORDS` words: `wording` may give a longer one, and
-whoever asks decides whether to ask for another.
+whoever asks decides whether to ask for another. Numbers go up to `MAX_NUMBER`.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sam3_angio.scenes.truth import TUBE_NOUNS, Attribute, Noun, Side
 
 Rng = np.random.Generator
 MAX_WORDS = 12
+MAX_NUMBER = 5
 
 NOUN_WORDS: dict[Noun, tuple[str, ...]] = {
     "disc": ("disc", "filled circle"),
@@ -149,8 +150,7 @@ def _owner(rng: Rng, owner: Description, nouns: tuple[str, ...]) -> str:
 
 def _of_owner(rng: Rng, part: Part, nouns: tuple[str, ...]) -> str:
     """Return " of the …" where the owner has attributes, else sometimes."""
-    plain = part.owner == Description(noun="branching tube")
-    if plain and rng.random() < 0.6:
+    if not part.owner.attributes and rng.random() < 0.6:
         return ""
     return f" of the {_owner(rng, part.owner, nouns)}"
 
@@ -186,6 +186,12 @@ def _fork(rng: Rng, part: Part) -> str:
     return side + _pick(rng, ("arm of the fork", "fork arm")) + of_owner
 
 
+def _trunk(rng: Rng, owner: Description) -> str:
+    if owner.noun == "branching tube":
+        return _pick(rng, ("", "main ")) + _owner(rng, owner, ("trunk",))
+    return f"trunk of the {_owner(rng, owner, ())}"
+
+
 def _stretch(rng: Rng, part: Part) -> str:
     owner = _owner(rng, part.owner, ("trunk",))
     if part.part in _STRETCHES:
@@ -204,9 +210,7 @@ def _part(rng: Rng, part: Part) -> str:
         return _fork(rng, part)
     if part.part == "narrowing":
         return _pick(rng, _NARROWINGS) + _of_owner(rng, part, ("trunk", "tree"))
-    if part.part == "trunk":
-        return _pick(rng, ("", "main ")) + _owner(rng, part.owner, ("trunk",))
-    return _stretch(rng, part)
+    return _trunk(rng, part.owner) if part.part == "trunk" else _stretch(rng, part)
 
 
 def wording(phrase: Phrase, rng: Rng) -> str:
