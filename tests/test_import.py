@@ -13,6 +13,7 @@ import pytest
 from small_site import (
     COLUMNS_PX,
     ROWS,
+    VIEWS,
     SmallSite,
     contour_content,
     segment_mask,
@@ -28,6 +29,9 @@ from sam3_angio.manifest import read_manifest
 
 #: What must never be told: identifiers, names of the runs' headers, paths.
 SECRETS = ("ALL RISE", "101-0025", "0026", "Gerda", "Geheim", "Angios", ".dcm", ".png", "/", "\\")
+
+
+STUDY = {"StudyInstanceUID": "1.2.826.0.1.3680043.8.498.1"}
 
 
 @pytest.fixture
@@ -227,7 +231,7 @@ def test_the_longest_prefix_wins_and_ends_between_parts(site: SmallSite) -> None
     empty.mkdir()
     site.write()
     assert site.run(path_maps=[f"E:={empty}", *site.maps]).runs == 6
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match="do not exist"):
         site.run(path_maps=[f"E:\\Angio={site.angios}", site.maps[1]])
 
 
@@ -262,10 +266,12 @@ def test_a_mapping_that_is_none_is_refused(site: SmallSite, text: str) -> None:
         site.run(path_maps=[text])
 
 
-def test_a_folder_that_is_not_mapped_is_one_error_not_six_warnings_alone(site: SmallSite) -> None:
+def test_a_folder_that_is_not_mapped_is_one_error_a_column(site: SmallSite) -> None:
     site.write()
-    with pytest.raises(DataError, match="6 of 6 files do not exist. Check the --map"):
-        site.run(path_maps=site.maps[:1])
+    found = faults_of(site, path_maps=site.maps[:1])
+    assert {fault.field for fault in found} == set(COLUMNS[8:]) - {"dicom_path"}
+    assert {fault.message for fault in found} == {"6 of 6 files do not exist."}
+    assert [f.field for f in faults_of(site, path_maps=site.maps[1:])] == ["dicom_path"]
 
 
 # ---------------------------------------------------------------- the file of the table
@@ -559,7 +565,7 @@ def test_an_angle_that_neither_table_nor_header_has_is_an_error(site: SmallSite)
 
 def test_a_moving_positioner_is_followed_to_the_frame(site: SmallSite) -> None:
     run = site.file(0, "dicom_path")
-    turning = [0.0, 5.0, 5.0, 5.0, 5.0]
+    turning = [0.0, 5.0, 10.0, 15.0, 20.0]
     write_run(
         run,
         25.0,
@@ -724,6 +730,22 @@ def test_a_run_of_two_patients_is_refused(site: SmallSite) -> None:
     site.write()
     found = faults_of(site)
     assert [(f.row, f.field, f.severity) for f in found] == [(4, "dicom_path", "error")]
+
+
+def test_a_study_of_two_patients_is_refused(site: SmallSite) -> None:
+    for number in (1, 2):
+        write_run(site.file(number, "dicom_path"), *VIEWS[(13, 2)[number - 1]], **STUDY)
+    site.write()
+    found = faults_of(site)
+    assert [(f.row, f.field, f.severity) for f in found] == [(4, "dicom_path", "error")]
+    assert "the same study as in row 3" in found[0].message
+
+
+def test_a_study_of_all_patients_is_no_study(site: SmallSite) -> None:
+    for number in range(6):
+        write_run(site.file(number, "dicom_path"), *VIEWS[(2, 13)[number % 2]], **STUDY)
+    site.write()
+    assert [(f.row, f.severity) for f in faults_of(site)] == [(None, "warning")]
 
 
 @pytest.mark.parametrize(

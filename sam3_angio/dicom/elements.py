@@ -34,6 +34,7 @@ WANTED: Mapping[int, tuple[str, str]] = {
     0x00181511: ("PositionerSecondaryAngle", "DS"),
     0x00181520: ("PositionerPrimaryAngleIncrement", "DS"),
     0x00181521: ("PositionerSecondaryAngleIncrement", "DS"),
+    0x0020000D: ("StudyInstanceUID", "UI"),
     0x00280002: ("SamplesPerPixel", "US"),
     0x00280004: ("PhotometricInterpretation", "CS"),
     0x00280008: ("NumberOfFrames", "IS"),

@@ -28,7 +28,7 @@ from sam3_angio.dicom.elements import DataSet, UnreadableError, tag_text
 ROWS, COLUMNS, FRAMES = 0x00280010, 0x00280011, 0x00280008
 BITS_ALLOCATED, BITS_STORED, HIGH_BIT = 0x00280100, 0x00280101, 0x00280102
 SAMPLES, PHOTOMETRIC, REPRESENTATION = 0x00280002, 0x00280004, 0x00280103
-SOP_CLASS, MODALITY = 0x00080016, 0x00080060
+SOP_CLASS, MODALITY, STUDY = 0x00080016, 0x00080060, 0x0020000D
 SID, SOD, MAGNIFICATION, DETECTOR_SPACING = 0x00181110, 0x00181111, 0x00181114, 0x00181164
 MOTION, PRIMARY, SECONDARY = 0x00181500, 0x00181510, 0x00181511
 PRIMARY_INCREMENT, SECONDARY_INCREMENT = 0x00181520, 0x00181521
@@ -134,6 +134,8 @@ class RunHeader:
     photometric : {"MONOCHROME1", "MONOCHROME2"}
     transfer_syntax : str
         UID.
+    study_uid : str
+        StudyInstanceUID, to tell that two patients are one; empty where missing. Never written.
     intensity_relationship : str
         PixelIntensityRelationship: ``LIN``, ``LOG``, ``DISP`` or empty.
     geometry : Geometry
@@ -149,6 +151,7 @@ class RunHeader:
     bits_stored: int
     photometric: str
     transfer_syntax: str
+    study_uid: str
     intensity_relationship: str
     geometry: Geometry
     display: Display
@@ -200,6 +203,7 @@ def run_header(data_set: DataSet) -> RunHeader:
         bits_stored=bits_stored,
         photometric=facts.code(PHOTOMETRIC),
         transfer_syntax=data_set.transfer_syntax,
+        study_uid=facts.code(STUDY),
         intensity_relationship=facts.code(RELATIONSHIP),
         geometry=_geometry(facts, warnings),
         display=_display(facts),

@@ -116,7 +116,7 @@ def check_angles(
         for (row, view), found in zip(rows, verdicts, strict=True)
         for fault in _row_faults(name, row, view, found)
     ]
-    if not check.agreeing:
+    if rows and not check.agreeing:
         message = f"no row proves the sign: {check}."
         faults.append(Fault(file=name, field="primary_angle", message=message, severity="warning"))
     return check, faults

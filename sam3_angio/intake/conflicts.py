@@ -70,6 +70,7 @@ def find_conflicts(table: str, rows: Sequence[SurveyedRow]) -> list[Fault]:
     return [
         *_doubled_rows(table, rows),
         *_shared_runs(table, rows),
+        *_shared_studies(table, rows),
         *_shared_labels(table, rows),
         *_spellings(table, rows),
         *_mirrored_edges(table, rows),
@@ -96,6 +97,34 @@ def _shared_runs(table: str, rows: Sequence[SurveyedRow]) -> list[Fault]:
         message="the same run as in row {first}, which belongs to another patient.",
         fix="Correct patient_id or dicom_path.",
     )
+
+
+def _shared_studies(table: str, rows: Sequence[SurveyedRow]) -> list[Fault]:
+    """Tell patients who share a study: one person under two identifiers.
+
+    A study of three and more is no study, but what a careless anonymisation left.
+    """
+    patients: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        if row.facts and row.facts.header.study_uid:
+            patients[row.facts.header.study_uid].add(_patient(row))
+    shared = {uid for uid, names in patients.items() if len(names) == 2}
+    faults = _contradicting(
+        table,
+        [
+            (row, row.facts.header.study_uid)
+            for row in rows
+            if row.facts and row.facts.header.study_uid in shared
+        ],
+        value=_patient,
+        column=DICOM,
+        message="the same study as in row {first}, which belongs to another patient.",
+        fix="If they are one patient, give both rows one patient_id.",
+    )
+    if any(len(names) > 2 for names in patients.values()):
+        message = "three or more patients share a StudyInstanceUID, so it tells no patients apart."
+        faults.append(Fault(file=table, field=DICOM, message=message, severity="warning"))
+    return faults
 
 
 def _shared_labels(table: str, rows: Sequence[SurveyedRow]) -> list[Fault]:

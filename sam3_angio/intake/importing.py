@@ -28,6 +28,7 @@ from sam3_angio.intake.angles import AngleCheck, check_angles
 from sam3_angio.intake.conflicts import SurveyedRow, find_conflicts
 from sam3_angio.intake.files import (
     CONTOUR,
+    DICOM,
     MASK,
     NO_SUCH_FILE,
     PSEUDO_LABEL,
@@ -143,7 +144,7 @@ def import_table(
         table.name, [(row.row, _header_view(row)) for row in rows if row.facts], primary_sign
     )
     faults = [*table.faults, *faults, *angle_faults, *find_conflicts(table.name, rows)]
-    faults.sort(key=lambda fault: (fault.row or 0, fault.field))
+    faults.sort(key=lambda fault: (fault.severity, fault.row or 0, fault.field))
     if any(fault.severity == "error" for fault in faults):
         raise DataError(_headline(table.name, faults), faults)
     secret = _salt(out, salt)
@@ -167,8 +168,7 @@ def _survey(
 ) -> tuple[list[SurveyedRow], list[Fault]]:
     """Look at every file of every row, each run once."""
     places = [find_paths(table.name, row, paths, dicom_root) for row in table.rows]
-    faults = [fault for _, found in places for fault in found]
-    faults += _unmapped(table, faults)
+    faults = _unmapped(table, [fault for _, found in places for fault in found])
     files = sorted({found.dicom for found, _ in places if found.dicom})
     facts = dict(zip(files, in_threads(run_facts, files, processes, "Runs"), strict=True))
 
@@ -188,25 +188,29 @@ def _survey(
 
 
 def _unmapped(table: SiteTable, faults: Sequence[Fault]) -> list[Fault]:
-    """Return an error for each label column of which most files do not exist.
+    """Put one error in the place of a column's many: its folder was not mapped.
 
-    Single labels may be missing; a whole column of them means that its folder was not mapped.
+    Single files may be missing; a column of which most files are missing is another matter.
     """
     given = {
+        DICOM: sum(bool(row.dicom_path) for row in table.rows),
         PSEUDO_LABEL: sum(bool(row.pseudo_label_path) for row in table.rows),
         CONTOUR: sum(bool(row.contour_path) for row in table.rows),
         MASK: sum(bool(row.mask_path) for row in table.rows),
     }
     absent = Counter(fault.field for fault in faults if fault.message == NO_SUCH_FILE)
+    unmapped = [column for column, count in given.items() if absent[column] > max(1, count / 2)]
     return [
-        Fault(
-            file=table.name,
-            field=column,
-            message=f"{absent[column]} of {count} files do not exist.",
-            fix="Check the --map options: PREFIX=FOLDER.",
-        )
-        for column, count in given.items()
-        if absent[column] > count / 2
+        *(
+            Fault(
+                file=table.name,
+                field=column,
+                message=f"{absent[column]} of {given[column]} files do not exist.",
+                fix="Check the --map options: PREFIX=FOLDER.",
+            )
+            for column in unmapped
+        ),
+        *(f for f in faults if f.field not in unmapped or f.message != NO_SUCH_FILE),
     ]
 
 
