@@ -109,3 +109,11 @@ def test_a_narrowing_is_narrower_than_its_surroundings():
             after = width[min(tree.trunk.index(end) + 3, len(width) - 1)]
             assert inside.min() < 0.75 * min(before, after) or inside.min() == 1.0
     assert found > 5
+
+
+def test_a_branch_does_not_run_along_its_trunk():
+    for seed in range(60):
+        tree = grow_tree(np.random.default_rng(seed), (60, 60, 330, 330), 384, 4)
+        for branch in tree.branches:
+            gap_px = np.hypot(*(tree.trunk.points_px - branch.course.points_px[-1]).T).min()
+            assert gap_px > 0.05 * 384

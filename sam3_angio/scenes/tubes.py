@@ -237,6 +237,13 @@ def _shoot(rng: Rng, parent: Course, shoot: _Shoot, size_px: int) -> Course | No
     return visible if visible.length_px >= 0.09 * size_px else None
 
 
+def _stands_off(branch: Course, trunk: Course, distance_px: float) -> bool:
+    """Say whether a branch's middle and end are away from the trunk, so that both can be seen."""
+    ends = branch.points_px[[len(branch.points_px) // 2, -1]]
+    gaps = np.hypot(*(ends[:, None] - trunk.points_px[None]).transpose(2, 0, 1))
+    return bool((gaps.min(axis=1) > distance_px * np.array([0.5, 1.0])).all())
+
+
 def _grow_branches(rng: Rng, trunk: Course, size_px: int, count: int) -> tuple[Branch, ...]:
     """Grow up to `count` side branches, well apart along the trunk."""
     if not count:
@@ -255,7 +262,7 @@ def _grow_branches(rng: Rng, trunk: Course, size_px: int, count: int) -> tuple[B
                 width_px=max(width * rng.uniform(0.35, 0.65), MIN_WIDTH_PX),
             )
             course = _shoot(rng, trunk, shoot, size_px)
-            if course is not None:
+            if course is not None and _stands_off(course, trunk, 0.05 * size_px):
                 branches.append(Branch(origin=origin, course=course))
                 break
     return tuple(branches)
