@@ -1,5 +1,10 @@
 """A simulated run: contrast, heartbeat, noise, determinism."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -38,6 +43,13 @@ def plan(**changes):
     return RunPlan(**(values | changes))
 
 
+def dispatched_features():
+    """Return the vector instructions that NumPy chooses at run time on this machine."""
+    from numpy._core._multiarray_umath import __cpu_dispatch__, __cpu_features__
+
+    return [name for name in __cpu_dispatch__ if __cpu_features__.get(name)]
+
+
 @pytest.fixture(scope="module")
 def run():
     return simulate_run(plan())
@@ -47,6 +59,29 @@ def test_the_same_plan_gives_the_same_bytes(run):
     again = simulate_run(plan())
     assert again.pixels.tobytes() == run.pixels.tobytes()
     np.testing.assert_array_equal(again.truths[0].tree_mask, run.truths[0].tree_mask)
+
+
+@pytest.mark.skipif(not dispatched_features(), reason="this build of NumPy chooses nothing")
+def test_another_processor_gives_the_same_bytes():
+    """Without its vector instructions NumPy's exp, sin and cos differ in their last digits."""
+    script = (
+        "import hashlib, tests.test_phantom_run as t\n"
+        "run = t.simulate_run(t.plan())\n"
+        "masks = run.truths[0].tree_mask.tobytes() + run.truths[0].catheter_mask.tobytes()\n"
+        "print(hashlib.sha256(run.pixels.tobytes() + masks).hexdigest())\n"
+    )
+    plain = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    other = plain | {
+        "NPY_DISABLE_CPU_FEATURES": " ".join(dispatched_features()),
+        "OPENBLAS_CORETYPE": "Nehalem",
+    }
+    outputs = [
+        subprocess.run(
+            [sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True
+        ).stdout
+        for env in (plain, other)
+    ]
+    assert outputs[0] == outputs[1]
 
 
 def test_another_seed_gives_another_run(run):
