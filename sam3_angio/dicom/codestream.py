@@ -77,8 +77,9 @@ def jpeg_frame(code: bytes) -> JpegFrame:
     UnreadableError
         If they are not exactly those of one picture in one scan, up to its end marker.
     """
-    data_end = code.rstrip(b"\0").rfind(b"\xff\xd9")
-    if not code.startswith(b"\xff\xd8") or data_end < 0 or code[data_end + 2 :].strip(b"\0"):
+    data_end = code.rfind(b"\xff\xd9")
+    padding = code[data_end + 2 :]  # one byte, of any value in what DCMTK writes, or zeros
+    if not code.startswith(b"\xff\xd8") or data_end < 0 or (len(padding) > 1 and any(padding)):
         raise damaged("the frame does not begin and end as a JPEG picture does.")
     segments, data_start = _segments(code)
     process = 0xC3 if 0xC3 in segments else 0xF7
