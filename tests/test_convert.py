@@ -19,6 +19,7 @@ from sam3_angio.conversion import Conversion, convert
 from sam3_angio.errors import DataError
 from sam3_angio.geometry_table import FrameGeometry, read_geometry, write_geometry
 from sam3_angio.manifest import ManifestRow, read_manifest
+from stages.convert import main as convert_stage
 
 
 def geometry_of(row: ManifestRow) -> FrameGeometry:
@@ -277,3 +278,20 @@ def test_a_contour_without_edges_leaves_the_mask(work: Converted) -> None:
     work.load()
     conversion = work.run()
     assert (conversion.segments, len(conversion.overlaps)) == (6, 5)
+
+
+def test_the_stage_lists_low_overlaps(
+    work: Converted, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_png(work.site.file(1, "medis_mask_path"), np.ascontiguousarray(segment_mask()[::-1]))
+    work.load()
+    geometry = work.site.folder / "frames" / "geometry.csv"
+    write_geometry(geometry, work.geometry.values())
+    parameters = Path(__file__).parents[1] / "params.yaml"
+    monkeypatch.chdir(work.site.folder)
+    Path("params.yaml").write_bytes(parameters.read_bytes())
+    convert_stage(work.site.out / "manifest.csv", work.site.out / "labels", geometry, work.out)
+    shown = capsys.readouterr().out
+    assert work.row_of(3).frame_id in shown
+    assert "6 frames: 6 vessel trees, 6 segments, 0 empty labels, 1 low overlaps" in shown
+    assert (work.out / "segments.json").exists()

@@ -780,3 +780,17 @@ def test_identifiers_that_differ_in_leading_zeros_are_reported(site: SmallSite) 
     summary = site.run()
     assert summary.patients == 4
     assert "leading zeros" in summary.warnings[0].message
+
+
+def test_a_folder_that_cannot_be_written_is_told_without_its_path(
+    site: SmallSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "/mnt/Geheim")
+
+    monkeypatch.setattr("sam3_angio.intake.importing.copy_labels", full)
+    site.write()
+    with pytest.raises(ConfigError, match="No space left") as caught:
+        site.run()
+    assert "Geheim" not in str(caught.value)
+    assert [path.name for path in site.out.iterdir()] == ["salt"]

@@ -28,6 +28,7 @@ from sam3_angio.split import (
     split_warnings,
     write_dataset,
 )
+from stages.split import main as split_stage
 
 SALT = "5a" * 32
 
@@ -299,3 +300,16 @@ def test_no_identifier_leaves_the_data_folder(data: Dataset) -> None:
     for path in data.dataset.rglob("*.*"):
         assert b"ALL RISE" not in path.read_bytes()
         assert not any(part in str(path.relative_to(data.dataset)) for part in ("ALL RISE", "101-"))
+
+
+def test_the_stage_writes_the_data_set_and_shows_the_sides(
+    data: Dataset, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = (Path(__file__).parents[1] / "params.yaml").read_text()
+    monkeypatch.chdir(data.site.folder)
+    Path("params.yaml").write_text(parameters.replace("val_fraction: 0.2", "val_fraction: 0.5"))
+    split_stage(data.site.out / "manifest.csv", data.out, data.frames, data.dataset)
+    expected = split_patients(group_by_patient(data.rows), 0.5, 0)
+    pictures = {path.stem for path in (data.dataset / "val" / "images").iterdir()}
+    assert pictures == {r.frame_id for group in expected.val for r in group.rows}
+    assert "frames RCA" in capsys.readouterr().out

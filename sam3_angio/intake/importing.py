@@ -150,7 +150,10 @@ def import_table(
     secret = _salt(out, salt)
     manifest = [_manifest_row(row, dicom_root, secret) for row in rows]
     summary = _summary(rows, manifest, table, angles, primary_sign, faults)
-    _write(out, rows, manifest, summary, secret, processes)
+    try:
+        _write(out, rows, manifest, summary, secret, processes)
+    except OSError as error:
+        raise ConfigError(f"--out cannot be written ({error.strerror}).") from None
     return summary
 
 
@@ -230,7 +233,7 @@ def _headline(name: str, faults: Iterable[Fault]) -> str:
 
 def _salt(out: Path, given: str) -> str:
     path = out / "salt"
-    salt = path.read_text(encoding="ascii").strip() if path.exists() else given
+    salt = path.read_text(encoding="latin-1").strip() if path.exists() else given
     salt = salt or secrets.token_hex(32)
     if not _SALT.fullmatch(salt):
         raise ConfigError("The salt must be at least 16 bytes, in lower-case hexadecimal digits.")

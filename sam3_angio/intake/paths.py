@@ -70,11 +70,11 @@ class SitePaths:
         path = Path(text)
         if not path.is_absolute() and not parts[0].startswith("//") and ":" not in parts[0]:
             return self._existing(self._base, parts)
-        return path if path.is_file() else None
+        return path if _is_file(path) else None
 
     def _existing(self, folder: Path, parts: list[str]) -> Path | None:
         path = folder.joinpath(*parts)
-        if path.is_file():
+        if _is_file(path):
             return path
         # Windows takes any case and any Unicode form of a name; other systems do not.
         for part in parts:
@@ -82,15 +82,29 @@ class SitePaths:
             if len(names) != 1:
                 return None
             folder = folder / names[0]
-        return folder if folder.is_file() else None
+        return folder if _is_file(folder) else None
 
     def _listing(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._listings:
             listing: dict[str, list[str]] = {}
-            for entry in folder.iterdir() if folder.is_dir() else ():
-                listing.setdefault(_folded(entry.name), []).append(entry.name)
+            for name in _names(folder):
+                listing.setdefault(_folded(name), []).append(name)
             self._listings[folder] = listing
         return self._listings[folder]
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, a folder that may not be searched
+        return False
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return [entry.name for entry in folder.iterdir()]
+    except OSError:  # no folder, or one that may not be read
+        return []
 
 
 def _parts(text: str) -> list[str]:

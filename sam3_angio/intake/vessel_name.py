@@ -23,7 +23,7 @@ _VESSELS: dict[str, frozenset[int]] = {
     "D2|DG2|DIAG2|DIAGONAL2": frozenset({16}),
     "D3|DG3|DIAG3|DIAGONAL3": frozenset({29}),
     "LCX|CX|CIRC|CIRCUMFLEX": frozenset({18, 19, 23}),
-    "OM|OBTUSE|MARGINAL": frozenset({20, 21, 22}),
+    "OM|MARGINAL": frozenset({20, 21, 22}),
     "OM1|MARGINAL1": frozenset({20}),
     "OM2|MARGINAL2": frozenset({21}),
     "OM3|MARGINAL3": frozenset({22}),
@@ -35,6 +35,15 @@ _PARTS: dict[str, frozenset[int]] = {
     "DIST|DISTAL": frozenset({3, 14, 19}),
 }
 _MAIN = frozenset({1, 2, 3, 12, 13, 14, 18, 19, 23})
+_LONG_FORMS = {
+    "RIGHT CORONARY": "RCA",
+    "LEFT ANTERIOR DESCENDING": "LAD",
+    "LEFT CIRCUMFLEX": "LCX",
+    "LEFT MAIN": "LM",
+    "POSTERIOR DESCENDING": "PDA",
+    "OBTUSE MARGINAL": "OM",
+    "ACUTE MARGINAL": "AM",
+}
 _ORDINALS = {"1ST": "1", "FIRST": "1", "2ND": "2", "SECOND": "2", "3RD": "3", "THIRD": "3"}
 
 
@@ -86,7 +95,10 @@ def segment_title(cass_segment: int) -> str:
 
 
 def _words(name: str) -> list[str]:
-    words = re.findall(r"[A-Z0-9]+", name.upper())
+    text = " ".join(re.findall(r"[A-Z0-9]+", name.upper()))
+    for long, short in _LONG_FORMS.items():
+        text = text.replace(long, short)
+    words = text.split()
     # "FIRST DIAGONAL", "DIAGONAL 1" and "OM 1" are one word each.
     joined = []
     for word, after in zip(words, [*words, ""][1:], strict=True):
