@@ -1,6 +1,6 @@
 """How fast scenes are drawn, and how far the words alone give the answer away.
 
-``python -m benchmarks.scenes [--scenes 400] [--size-px 384]`` prints scenes a second on one core
+``python benchmarks/scenes.py [--scenes 400] [--size-px 384]`` prints scenes a second on one core
 with and without queries, the size of the vocabulary, and the area under the curve of a guess from
 the words alone (0.5 would mean that a model must look at the picture for everything; every set of
 phrases with names of things that are sometimes there lies above).

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from sam3_angio.scenes.raster import box_of, mask_of
 from sam3_angio.scenes.shapes import SHAPE_KINDS, shape_patches
@@ -52,8 +53,6 @@ def test_a_straight_course_is_as_wide_as_it_says(width_px, angle_deg):
 
 
 def test_a_bent_course_leaves_no_gap():
-    from scipy import ndimage
-
     for seed in range(20):
         line = fitted(wander(np.random.default_rng(seed), 60, 0.7), (20, 20, 180, 180))
         mask = mask_of(course_patches(Course(points_px=line, width_px=np.full(60, 4.0))), 200)

@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from sam3_angio.anatomy import TREE_PHRASE, segments
 from sam3_angio.scenes import draw_scene, queries, scene_queries
-from sam3_angio.scenes.phrases import Description, Part, Rank, Relation
+from sam3_angio.scenes.phrases import Description, Part, Rank, Relation, answer
+from sam3_angio.scenes.raster import mask_of
 from sam3_angio.scenes.wording import (
     ADJECTIVES,
     MAX_WORDS,
@@ -137,9 +138,6 @@ def test_parts_lie_within_a_tube(seed):
 
 
 def test_thirds_of_one_trunk_do_not_overlap_by_more_than_their_ends():
-    from sam3_angio.scenes.phrases import answer
-    from sam3_angio.scenes.raster import mask_of
-
     owner = Description(noun="branching tube")
     checked = 0
     for seed in range(60):

@@ -218,8 +218,8 @@ def wording(phrase: Phrase, rng: Rng) -> str:
 
     Examples
     --------
-    >>> wording(Description(noun="triangle", length="long"), np.random.default_rng(0))
-    'long triangle'
+    >>> wording(Description(noun="triangle"), np.random.default_rng(0))
+    'triangle'
     """
     if isinstance(phrase, Part):
         return _part(rng, phrase)
