@@ -17,7 +17,7 @@ without one that does not, and the area under the ROC curve where either is miss
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +25,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
-from faster_coco_eval.core import mask as rle
 from scipy import stats
 
 from sam3_angio.scoring.statistics import (
@@ -38,6 +37,9 @@ from sam3_angio.scoring.statistics import (
 
 BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
+
+#: IoU of detections with references, by picture and category.
+Overlaps = Mapping[tuple[int, int], FloatArray]
 
 #: COCO's thresholds of IoU and its recall points.
 IOU_THRESHOLDS: FloatArray = np.linspace(0.5, 0.95, 10)
@@ -123,14 +125,13 @@ def average_precision(
         Whose picture it is, by image id.
     resampling : Resampling
     """
-    precision = _precision(document, results)
-    images = sorted(image["id"] for image in document["images"])
-    matches = _match(document, results, images)
-    owners = [patients[image] for image in images]
+    precision, overlaps = _evaluated(document, results)
+    matches = _matches(document, results, overlaps)
+    owners = [patients[image] for image in sorted(image["id"] for image in document["images"])]
 
     def estimate(thresholds: slice) -> Estimate:
         def resampled(rows: IntArray) -> float:
-            weights = np.bincount(rows, minlength=len(images))
+            weights = np.bincount(rows, minlength=len(owners))
             return _weighted_precision(matches, weights, thresholds)
 
         interval = estimate_statistic(resampled, owners, resampling)
@@ -202,8 +203,17 @@ def roc_auc(scores: FloatArray, positive: BoolArray) -> float:
     return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
 
 
-def _precision(document: Mapping[str, Any], results: Sequence[Mapping[str, Any]]) -> FloatArray:
-    """Return COCO's precision by IoU threshold, recall point and category; NaN without objects."""
+def _evaluated(
+    document: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
+) -> tuple[FloatArray, Overlaps]:
+    """Run COCO's evaluation over masks of every size.
+
+    Returns
+    -------
+    tuple
+        Precision by IoU threshold, recall point and category, NaN without objects; and the IoU of
+        detections, best first, with references by picture and category.
+    """
     reference = COCO(dict(document))
     # The library adds fields to the results that it is given.
     prediction = reference.loadRes([dict(result) for result in results])
@@ -214,7 +224,7 @@ def _precision(document: Mapping[str, Any], results: Sequence[Mapping[str, Any]]
     evaluator.evaluate()
     evaluator.accumulate()
     precision = np.asarray(evaluator.eval["precision"], dtype=np.float64)[..., 0, 0]
-    return np.where(precision < 0, math.nan, precision)
+    return np.where(precision < 0, math.nan, precision), evaluator.ious
 
 
 def _defined_mean(precision: FloatArray) -> float:
@@ -222,53 +232,40 @@ def _defined_mean(precision: FloatArray) -> float:
     return float(defined.mean()) if defined.size else math.nan
 
 
-def _match(
-    document: Mapping[str, Any], results: Sequence[Mapping[str, Any]], images: Sequence[int]
+def _matches(
+    document: Mapping[str, Any], results: Sequence[Mapping[str, Any]], overlaps: Overlaps
 ) -> list[_Matches]:
-    references, detections = _grouped(document["annotations"]), _grouped(results)
+    images = sorted(image["id"] for image in document["images"])
+    objects = Counter((mark["image_id"], mark["category_id"]) for mark in document["annotations"])
+    scores: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
+    for result in results:
+        scores[result["image_id"], result["category_id"]].append(result["score"])
     collected = []
     for category in sorted(entry["id"] for entry in document["categories"]):
-        scores, matched, numbers = [np.empty(0)], [np.empty((len(IOU_THRESHOLDS), 0), bool)], []
-        for number, image in enumerate(images):
-            found = sorted(detections[image, category], key=lambda result: -result["score"])
-            found = found[:MAX_DETECTIONS]
-            scores.append(np.array([result["score"] for result in found], dtype=np.float64))
-            matched.append(_greedy(found, references[image, category]))
-            numbers += [number] * len(found)
-        order = np.argsort(-np.concatenate(scores), kind="stable")
+        pairs = [(image, category) for image in images]
+        best = [sorted(scores[pair], reverse=True)[:MAX_DETECTIONS] for pair in pairs]
+        matched = [
+            _greedy(overlaps[pair], len(of), objects[pair])
+            for pair, of in zip(pairs, best, strict=True)
+        ]
+        order = np.argsort(-np.concatenate([np.asarray(of) for of in best]), kind="stable")
         collected.append(
             _Matches(
                 matched=np.concatenate(matched, axis=1)[:, order],
-                image=np.array(numbers, dtype=np.intp)[order],
-                references=np.array([len(references[image, category]) for image in images]),
+                image=np.repeat(np.arange(len(images)), [len(of) for of in best])[order],
+                references=np.array([objects[pair] for pair in pairs]),
             )
         )
     return collected
 
 
-def _grouped(
-    entries: Sequence[Mapping[str, Any]],
-) -> defaultdict[tuple[int, int], list[Mapping[str, Any]]]:
-    groups: defaultdict[tuple[int, int], list[Mapping[str, Any]]] = defaultdict(list)
-    for entry in entries:
-        groups[entry["image_id"], entry["category_id"]].append(entry)
-    return groups
-
-
-def _greedy(
-    detections: Sequence[Mapping[str, Any]], references: Sequence[Mapping[str, Any]]
-) -> BoolArray:
+def _greedy(overlap: FloatArray, detections: int, references: int) -> BoolArray:
     """Match detections, best score first, each to its best free reference, at each threshold."""
-    matched = np.zeros((len(IOU_THRESHOLDS), len(detections)), dtype=bool)
+    matched = np.zeros((len(IOU_THRESHOLDS), detections), dtype=bool)
     if not detections or not references:
         return matched
-    overlap = rle.iou(
-        [entry["segmentation"] for entry in detections],
-        [entry["segmentation"] for entry in references],
-        [0] * len(references),
-    )
     for row, threshold in enumerate(IOU_THRESHOLDS):
-        free = np.ones(len(references), dtype=bool)
+        free = np.ones(references, dtype=bool)
         for column, candidates in enumerate(overlap):
             best = int(np.argmax(np.where(free, candidates, -1)))
             if free[best] and candidates[best] >= threshold:
@@ -284,19 +281,30 @@ def _weighted_precision(
     for matches in categories:
         objects = int(weights @ matches.references)
         if objects:
-            weight = weights[matches.image]
-            figures += [
-                _interpolated(row * weight, weight, objects) for row in matches.matched[thresholds]
-            ]
+            matched, weight = matches.matched[thresholds], weights[matches.image]
+            figures.append(_interpolated(matched, weight, objects))
     return float(np.mean(figures)) if figures else math.nan
 
 
-def _interpolated(right: IntArray, weight: IntArray, objects: int) -> float:
-    """Return the mean over COCO's recall points of the best precision at that recall or above."""
-    if not len(weight):
-        return 0.0
-    found, shown = np.cumsum(right), np.cumsum(weight)
-    precision = found / np.maximum(shown, 1)
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    reached = np.searchsorted(found / objects, RECALL_POINTS, side="left")
-    return float(np.append(envelope, 0.0)[reached].mean())
+def _interpolated(matched: BoolArray, weight: IntArray, objects: int) -> float:
+    """Return the mean over COCO's recall points of the best precision at that recall or above.
+
+    Parameters
+    ----------
+    matched : (T, D) bool ndarray
+        By threshold and detection, best first.
+    weight : (D,) int ndarray
+        How often each detection counts.
+    objects : int
+        How many there are to find, at least one.
+    """
+    found = np.cumsum(matched * weight, axis=1)
+    precision = found / np.maximum(np.cumsum(weight), 1)
+    envelope = np.zeros((len(matched), matched.shape[1] + 1))
+    envelope[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = found / objects
+    values = [
+        of_threshold[np.searchsorted(reached, RECALL_POINTS, side="left")]
+        for of_threshold, reached in zip(envelope, recall, strict=True)
+    ]
+    return float(np.mean(values))
