@@ -124,7 +124,7 @@ def test_integers_and_probabilities_of_one_mask_agree() -> None:
         np.testing.assert_array_equal(profile_from_mask(mask, PIXELS).diameter_mm, expected)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     noise=arrays(
         np.float64,

@@ -227,7 +227,7 @@ def test_reversing_a_profile_twice_changes_nothing() -> None:
     np.testing.assert_array_equal(profile.reversed().left_px, profile.right_px[::-1])
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     angle_deg=st.floats(0, 360),
     shift=st.tuples(st.floats(-0.5, 0.5), st.floats(-0.5, 0.5)),
@@ -245,7 +245,7 @@ def test_turning_and_shifting_a_vessel_changes_no_diameter(
     assert np.nanmin(profile.diameter_mm) == pytest.approx(4.5, abs=0.35)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(scale=st.floats(0.05, 5), turns=st.integers(0, 3), mirror=st.booleans())
 def test_scale_quarter_turns_and_mirroring_are_exact(
     scale: float, turns: int, mirror: bool
@@ -265,7 +265,7 @@ def test_scale_quarter_turns_and_mirroring_are_exact(
         )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(scale=st.floats(0.05, 5), angle_deg=st.floats(0, 360))
 def test_edges_scale_and_turn_exactly(scale: float, angle_deg: float) -> None:
     vessel = tube(60, narrowed(straight(8), (28, 24, 0.4)), angle_deg=25, curvature=1 / 70)

@@ -16,6 +16,7 @@ from sam3_angio.qca import (
     measure,
     profile_from_edges,
     profile_from_mask,
+    reference_from_edges,
     reference_line,
 )
 
@@ -187,8 +188,8 @@ def test_ideal_edges_give_the_reference() -> None:
     ideal = tube(100, straight(10), angle_deg=15)
     centre = lesion.centre[::20]
     profile = profile_from_edges(*lesion.edges(200), PIXELS, centreline_px=centre)
-    healthy = profile_from_edges(*ideal.edges(200), PIXELS, centreline_px=centre)
-    result = measure(profile, healthy.diameter_mm)
+    left, right = ideal.edges(200)
+    result = measure(profile, reference_from_edges(profile, left[20:-20], right[20:-20], PIXELS))
     assert result.rvd_mm == pytest.approx(10, abs=0.05)
     assert result.diameter_stenosis_pct == pytest.approx(50, abs=0.5)
 

@@ -15,7 +15,7 @@ from scipy.spatial import KDTree
 
 Width = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 STEP = 0.05
-SUBPIXELS = 6
+SUBPIXELS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -44,12 +44,12 @@ class Tube:
         rows, columns = np.indices(shape)
         points = np.column_stack([columns.ravel(), rows.ravel()]).astype(float)
         tree = KDTree(self.centre)
-        value = self._inside(points, tree).astype(float)
-        reach = max(self.left.max(), self.right.max()) + 2
+        reach = max(self.left.max(), self.right.max()) + 1
         near = np.flatnonzero(tree.query(points, distance_upper_bound=reach)[0] <= reach)
         offset = (np.arange(SUBPIXELS) + 0.5) / SUBPIXELS - 0.5
         grid = np.stack(np.meshgrid(offset, offset), axis=-1).reshape(-1, 2)
         fine = points[near, None, :] + grid[None]
+        value = np.zeros(len(points))
         value[near] = self._inside(fine.reshape(-1, 2), tree).reshape(len(near), -1).mean(axis=1)
         return value.reshape(shape)
 

@@ -12,7 +12,7 @@ there is no diameter.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from sam3_angio.acquisition import PixelSpacing
 from sam3_angio.errors import DataError, Fault
@@ -82,6 +82,39 @@ def profile_from_edges(
     elsewhere = np.abs(left_mm + right_mm) / 2 > width_mm
     right_mm = np.where(crossed | elsewhere, np.nan, np.minimum(left_mm, right_mm))
     return profile_of_offsets(centre, normal, left_mm, right_mm, scale_mm)
+
+
+def reference_from_edges(
+    profile: DiameterProfile,
+    ideal_left_px: ArrayLike,
+    ideal_right_px: ArrayLike,
+    spacing: PixelSpacing,
+) -> NDArray[np.float64]:
+    """Return the reference diameters that an expert's ideal (healthy) borders give a profile.
+
+    Parameters
+    ----------
+    profile : DiameterProfile
+        Of the same segment.
+    ideal_left_px, ideal_right_px : (K, 2) array_like
+        Borders of the vessel as it would be without lesions.
+    spacing : PixelSpacing
+
+    Returns
+    -------
+    (N,) ndarray
+        Millimetres at each sample of the profile; beyond the borders' ends, the nearest one.
+
+    Raises
+    ------
+    DataError
+        As in :func:`profile_from_edges`.
+    """
+    healthy = profile_from_edges(
+        ideal_left_px, ideal_right_px, spacing, centreline_px=profile.centreline_px
+    ).diameter_mm
+    seen = ~np.isnan(healthy)
+    return np.asarray(np.interp(profile.arc_mm, profile.arc_mm[seen], healthy[seen]))
 
 
 def _checked(lines: dict[str, ArrayLike]) -> dict[str, Points]:

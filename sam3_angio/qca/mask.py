@@ -25,7 +25,7 @@ from sam3_angio.qca.profile import DiameterProfile, profile_of_offsets, scale_of
 
 BORDER_DIAMETERS = 1.0
 """Length over which a border is smoothed, in typical widths."""
-BORDER_PIXELS = 7.0
+BORDER_PIXELS = 11.0
 """The same in pixels, at least: less leaves the staircase of a thin vessel."""
 CENTRE_DIAMETERS = 1.5
 """Length over which the centreline is smoothed, in typical widths."""

@@ -87,8 +87,7 @@ class QcaResult:
     Attributes
     ----------
     mld_mm, rvd_mm : float
-        In the lesion of the highest %DS; without a lesion, at the profile's narrowest place
-        relative to the reference.
+        In the lesion of the highest %DS; without a lesion, at the profile's narrowest place.
     mld_index : int
         Sample of the profile.
     mld_px : (x, y)
@@ -193,8 +192,8 @@ def measure(
     ----------
     profile : DiameterProfile
     reference_mm : (N,) ndarray, optional
-        Reference diameter at each sample, as from an expert's ideal borders; by default
-        :func:`reference_line`.
+        Reference diameter at each sample, as from an expert's ideal borders
+        (:func:`sam3_angio.qca.reference_from_edges`); by default :func:`reference_line`.
     min_stenosis : float
         Depth from which on a narrowing is a lesion, as a fraction of the reference.
     leave_tolerance : float
@@ -218,7 +217,7 @@ def measure(
         worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_pct)
         index = worst.mld_index
     else:
-        index = int(np.nanargmax(depth))
+        index = int(np.nanargmin(profile.diameter_mm))
     mld, rvd = float(profile.diameter_mm[index]), float(reference[index])
     return QcaResult(
         mld_mm=mld,
