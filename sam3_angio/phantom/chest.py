@@ -64,8 +64,9 @@ def background(geometry: ProjectionGeometry, rng: np.random.Generator) -> NDArra
         bodies += amount * gaussian_filter(rng.standard_normal((_GRID, _GRID)), sigma)
     bodies -= _COMPRESSION * gaussian_filter(bodies, _GRID / 8)
     fine = _coarser(geometry, 2 * _GRID)
-    bones = gaussian_filter(path_lengths([*_bones(rng), *_lung_vessels(rng)], fine), 1.0)
-    return _enlarged(bodies, geometry.size_px) + _enlarged(bones, geometry.size_px)
+    tubes = [*_bones(rng), *_lung_vessels(rng), *_wires(rng)]
+    small_parts = gaussian_filter(path_lengths(tubes, fine), 0.8)
+    return _enlarged(bodies, geometry.size_px) + _enlarged(small_parts, geometry.size_px)
 
 
 def _coarser(geometry: ProjectionGeometry, size_px: int) -> ProjectionGeometry:
@@ -149,6 +150,24 @@ def _lung_vessels(rng: np.random.Generator) -> list[Tube]:
         axis = start + np.cumsum(heading * float(rng.uniform(0.5, 1.8)), axis=0)
         radius = np.linspace(1.0, 0.4, 40) * float(rng.uniform(0.7, 2.6))
         tubes.append(Tube(axis_mm=axis, radius_mm=radius, weight=np.full(40, 0.014)))
+    return tubes
+
+
+def _wires(rng: np.random.Generator) -> list[Tube]:
+    """Return the leads of the electrocardiogram on the skin, in every third run."""
+    if rng.random() > 0.35:
+        return []
+    tubes = []
+    for _ in range(int(rng.integers(1, 3))):
+        ends = np.array([[-90.0, -84, 0], [90.0, -84, 0]]) + rng.uniform(-1, 1, (2, 3)) * (
+            60,
+            4,
+            90,
+        )
+        share = np.linspace(0, 1, 60)[:, None]
+        sag = np.sin(np.pi * share) * rng.uniform(-1, 1, 3) * (20, 3, 35)
+        axis = ends[0] + share * (ends[1] - ends[0]) + sag
+        tubes.append(Tube(axis_mm=axis, radius_mm=np.full(60, 0.55), weight=np.full(60, 0.28)))
     return tubes
 
 

@@ -24,7 +24,7 @@ from sam3_angio.phantom.xray import ProjectionGeometry, Tube, path_lengths
 __all__ = ["RunPlan", "SimulatedRun", "analysable", "best_frames", "simulate_run"]
 
 _IODINE_PER_MM = (0.19, 0.29)  # effective attenuation of contrast medium, by run
-_REFLUX_PER_MM = (0.0, 0.03)  # of contrast in the aortic root, by run
+_REFLUX_PER_MM = (-0.01, 0.022)  # of contrast in the aortic root, by run; below 0: none
 _WALL_PER_MM = 0.16  # of the catheter's braided wall
 _BORE = 0.72  # inner over outer diameter of the catheter
 _QUANTA = (220, 360, 560)  # in a pixel of 512², by run; at the same dose smaller pixels get fewer
@@ -123,7 +123,7 @@ def simulate_run(plan: RunPlan) -> SimulatedRun:
     still = set_up(plan.heart, plan.artery, catheter_mm, int(rng.integers(5, 9)))
     contrast = _Contrast(
         vessel_per_mm=float(rng.uniform(*_IODINE_PER_MM)),
-        root_per_mm=float(rng.uniform(*_REFLUX_PER_MM)),
+        root_per_mm=max(0.0, float(rng.uniform(*_REFLUX_PER_MM))),
     )
     scenes = [in_frame(still, plan.heart.axes, beat, frame) for frame in range(plan.n_frames)]
     shadows = (
@@ -184,8 +184,8 @@ def _root(scene: Scene, per_mm: float) -> Tube:
     middle = ostium + 9 * back / np.sqrt((back**2).sum())
     height = np.linspace(-1, 1, 25)
     return Tube(
-        axis_mm=middle + height[:, None] * np.array([0.0, 0.0, 13.0]),
-        radius_mm=11 * np.sqrt(1 - 0.9 * height**2),
+        axis_mm=middle + height[:, None] * np.array([-3.0, 2.0, 15.0]),
+        radius_mm=12 * (1 - height**2) ** 0.75 + 1,
         weight=per_mm * (1 - height**2),
     )
 
