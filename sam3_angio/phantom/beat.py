@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_angio.phantom.heart import HeartAxes, Points
+from sam3_angio.phantom.axes import HeartAxes, Points, generator
 
 FRAME_TIME_MS = 1000 / 15
 _REACH_MM = 230.0  # path from the ostium to the farthest twig
@@ -78,7 +78,7 @@ def draw_beat(n_frames: int, seed: int) -> Beat:
     """
     if n_frames < 4:
         raise ValueError(f"n_frames is {n_frames}; a run needs 4 at least.")
-    rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence((seed, 11))))
+    rng = generator(seed, 11)
     end_diastole = int(rng.integers(max(2, round(0.55 * n_frames)), n_frames - 1))
     second = 1000 / FRAME_TIME_MS
     inflow_s = float(rng.uniform(-0.12, 0.02))

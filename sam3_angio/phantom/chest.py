@@ -1,10 +1,11 @@
-"""What lies behind the vessels: chest wall, lungs, heart, liver, ribs, spine, and the catheter.
+"""What lies behind the vessels: chest wall, lungs, heart, liver, ribs, spine, lung vessels, leads.
 
-Bodies are ellipsoids, ribs and spine are tubes; the result is the attenuation of the beam, in
-natural logarithms, at a coarser grid than the picture, since nothing here is sharper.
+Organs are ellipsoids, bones and the rest are tubes; the result is the attenuation of the beam, in
+natural logarithms. It is computed on coarser grids than the picture's, since nothing here is
+sharper. Sizes are those of an adult, 22 cm from breast bone to back; places and sizes vary by run.
 
-Conventions: as in ``xray``; attenuations are effective ones of a filtered 80 kV beam, softened as
-the dynamic-range compression of an angiography unit does.
+Conventions: as in ``xray``; attenuations are effective ones of a filtered 80 kV beam after the
+dynamic-range compression of an angiography unit, which takes out half of the slow differences.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import PchipInterpolator
-from scipy.ndimage import gaussian_filter, gaussian_filter1d
+from scipy.ndimage import gaussian_filter
 
-from sam3_angio.anatomy import Artery
-from sam3_angio.phantom.heart import Heart, Points
 from sam3_angio.phantom.xray import ProjectionGeometry, Tube, path_lengths
 
 _MIDLINE_MM = -28.0  # of the body; the heart, at the origin, lies to the left of it
 _GRID = 128
-_COMPRESSION = 0.5  # of the slow differences, as an angiography unit does
+_COMPRESSION = 0.5
+_TEXTURE = ((9.0, 0.9), (2.5, 0.18))  # soft tissue: blur in pixels of the grid, amount
+_RIB_SPACING_MM = 32.0
+_VERTEBRA_MM = 27.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,31 +43,29 @@ class Ellipsoid:
     per_mm: float
 
 
-_BODIES = (
-    Ellipsoid(centre_mm=(_MIDLINE_MM, 25, 0), half_mm=(165, 108, 900), per_mm=0.0075),
-    Ellipsoid(centre_mm=(-108, 32, 15), half_mm=(60, 84, 125), per_mm=-0.0065),
-    Ellipsoid(centre_mm=(52, 38, 20), half_mm=(62, 84, 120), per_mm=-0.0065),
-    Ellipsoid(centre_mm=(4, -4, -4), half_mm=(58, 50, 52), per_mm=0.0035),
-    Ellipsoid(centre_mm=(-25, 20, 75), half_mm=(28, 30, 60), per_mm=0.004),
-    Ellipsoid(centre_mm=(-95, 30, -158), half_mm=(88, 96, 100), per_mm=0.007),
-    Ellipsoid(centre_mm=(55, 30, -160), half_mm=(78, 90, 92), per_mm=0.006),
-)
+_ORGANS = {
+    "trunk": Ellipsoid(centre_mm=(_MIDLINE_MM, 25, 0), half_mm=(165, 108, 900), per_mm=0.0075),
+    "right lung": Ellipsoid(centre_mm=(-108, 32, 15), half_mm=(60, 84, 125), per_mm=-0.0065),
+    "left lung": Ellipsoid(centre_mm=(52, 38, 20), half_mm=(62, 84, 120), per_mm=-0.0065),
+    "heart": Ellipsoid(centre_mm=(4, -4, -4), half_mm=(58, 50, 52), per_mm=0.0035),
+    "great vessels": Ellipsoid(centre_mm=(-25, 20, 75), half_mm=(28, 30, 60), per_mm=0.004),
+    "liver": Ellipsoid(centre_mm=(-95, 30, -158), half_mm=(88, 96, 100), per_mm=0.007),
+    "left diaphragm": Ellipsoid(centre_mm=(55, 30, -160), half_mm=(78, 90, 92), per_mm=0.006),
+}
 
 
 def background(geometry: ProjectionGeometry, rng: np.random.Generator) -> NDArray[np.float64]:
     """Return the attenuation of everything but contrast and catheter, (R, C)."""
-    small = _coarser(geometry, _GRID)
-    bodies = sum(
-        (_attenuation(_varied(body, rng), small) for body in _BODIES),
-        start=np.zeros((_GRID, _GRID)),
-    )
-    for sigma, amount in ((9.0, 0.9), (2.5, 0.18)):
-        bodies += amount * gaussian_filter(rng.standard_normal((_GRID, _GRID)), sigma)
-    bodies -= _COMPRESSION * gaussian_filter(bodies, _GRID / 8)
-    fine = _coarser(geometry, 2 * _GRID)
-    tubes = [*_bones(rng), *_lung_vessels(rng), *_wires(rng)]
-    small_parts = gaussian_filter(path_lengths(tubes, fine), 0.8)
-    return _enlarged(bodies, geometry.size_px) + _enlarged(small_parts, geometry.size_px)
+    coarse, fine = _coarser(geometry, _GRID), _coarser(geometry, 2 * _GRID)
+    slow = np.zeros((_GRID, _GRID))
+    for organ in _ORGANS.values():
+        slow += _attenuation(_varied(organ, rng), coarse)
+    for sigma_px, amount in _TEXTURE:
+        slow += amount * gaussian_filter(rng.standard_normal(slow.shape), sigma_px)
+    slow -= _COMPRESSION * gaussian_filter(slow, _GRID / 8)
+    tubes = [*_spine(rng), *_ribs(rng), *_lung_vessels(rng), *_leads(rng)]
+    quick = gaussian_filter(path_lengths(tubes, fine), 0.8)
+    return _enlarged(slow, geometry.size_px) + _enlarged(quick, geometry.size_px)
 
 
 def _coarser(geometry: ProjectionGeometry, size_px: int) -> ProjectionGeometry:
@@ -100,29 +99,33 @@ def _attenuation(body: Ellipsoid, geometry: ProjectionGeometry) -> NDArray[np.fl
     return np.asarray(body.per_mm * 2 * np.sqrt(np.maximum(inside, 0)) / a)
 
 
-def _bones(rng: np.random.Generator) -> list[Tube]:
+def _spine(rng: np.random.Generator) -> list[Tube]:
+    """Return the vertebral bodies with their discs, and the spinous processes behind them."""
     height = np.arange(-220.0, 221.0, 2.0)
-    period, phase = 27.0, rng.uniform(0, 27)
-    disc = 0.5 + 0.5 * np.cos(2 * np.pi * (height + phase) / period)
-    spine = np.stack(
-        [np.full_like(height, _MIDLINE_MM), 88 + 0.0012 * height**2 * 0.3, height], axis=1
-    )
-    tubes = [
-        Tube(axis_mm=spine, radius_mm=16 + 2.5 * disc, weight=0.011 * (1 - 0.55 * disc**6)),
+    disc = 0.5 + 0.5 * np.cos(2 * np.pi * (height / _VERTEBRA_MM + rng.random()))
+    axis = np.stack([np.full_like(height, _MIDLINE_MM), 88 + 0.00036 * height**2, height], axis=1)
+    return [
+        Tube(axis_mm=axis, radius_mm=16 + 2.5 * disc, weight=0.011 * (1 - 0.55 * disc**6)),
         Tube(
-            axis_mm=spine + np.array([0, 27, 0]),
+            axis_mm=axis + np.array([0, 27, 0]),
             radius_mm=np.full_like(height, 7.0),
             weight=0.012 * (1 - disc),
         ),
     ]
-    start = rng.uniform(0, 32)
-    for side in (-1.0, 1.0):
-        for level in np.arange(-130, 260, 32):
-            tubes.extend(_rib(side, float(level + start), rng))
-    return tubes
+
+
+def _ribs(rng: np.random.Generator) -> list[Tube]:
+    first_mm = -130 + rng.uniform(0, _RIB_SPACING_MM)
+    return [
+        part
+        for side in (-1.0, 1.0)
+        for number in range(13)
+        for part in _rib(side, first_mm + number * _RIB_SPACING_MM, rng)
+    ]
 
 
 def _rib(side: float, level_mm: float, rng: np.random.Generator) -> tuple[Tube, Tube]:
+    """Return a rib from the spine forward and down, fading into its cartilage: bone less marrow."""
     turn = np.radians(np.linspace(12, 150, 90))
     axis = np.stack(
         [
@@ -153,21 +156,18 @@ def _lung_vessels(rng: np.random.Generator) -> list[Tube]:
     return tubes
 
 
-def _wires(rng: np.random.Generator) -> list[Tube]:
-    """Return the leads of the electrocardiogram on the skin, in every third run."""
+def _leads(rng: np.random.Generator) -> list[Tube]:
+    """Return leads of the electrocardiogram across the breast, in every third run."""
     if rng.random() > 0.35:
         return []
+    share = np.linspace(0, 1, 80)[:, None]
     tubes = []
     for _ in range(int(rng.integers(1, 3))):
-        ends = np.array([[-90.0, -84, 0], [90.0, -84, 0]]) + rng.uniform(-1, 1, (2, 3)) * (
-            60,
-            4,
-            90,
-        )
-        share = np.linspace(0, 1, 60)[:, None]
-        sag = np.sin(np.pi * share) * rng.uniform(-1, 1, 3) * (20, 3, 35)
-        axis = ends[0] + share * (ends[1] - ends[0]) + sag
-        tubes.append(Tube(axis_mm=axis, radius_mm=np.full(60, 0.55), weight=np.full(60, 0.28)))
+        right, left = rng.uniform((-190, -84, -120), (-150, -76, 120), (2, 3))
+        left[0] += 320
+        sag = np.sin(np.pi * share) * rng.uniform((-20, -3, -35), (20, 3, 35))
+        axis = right + share * (left - right) + sag
+        tubes.append(Tube(axis_mm=axis, radius_mm=np.full(80, 0.55), weight=np.full(80, 0.28)))
     return tubes
 
 
@@ -179,29 +179,3 @@ def _enlarged(coarse: NDArray[np.float64], size_px: int) -> NDArray[np.float64]:
     share = at - low
     rows = coarse[low] * (1 - share)[:, None] + coarse[low + 1] * share[:, None]
     return np.asarray(rows[:, low] * (1 - share) + rows[:, low + 1] * share)
-
-
-def catheter_axis(heart: Heart, artery: Artery, rng: np.random.Generator) -> Points:
-    """Return the catheter from its tip in the ostium to where it leaves the chest, (N, 3).
-
-    From the groin it comes up the aorta in front of the spine and round the arch; from the wrist
-    it comes down the right subclavian artery.
-    """
-    vessel_mm = heart.tree(artery)[0].centreline_mm
-    ostium = vessel_mm[6]
-    into = vessel_mm[10] - vessel_mm[0]
-    into = into / np.sqrt((into**2).sum())
-    root = ostium - 9 * into + np.array([0, 0, 3.0])
-    rise = np.array([[-20, 12, 60], [-18, 24, 85]]) + rng.uniform(-4, 4, (2, 3))
-    if rng.random() < 0.5:
-        rest = np.array([[-8, 50, 98], [-4, 70, 80], [-6, 74, 20], [-10, 74, -60], [-14, 74, -220]])
-    else:
-        rest = np.array([[-40, 20, 112], [-80, 25, 128], [-140, 30, 130]])
-    rest = rest + rng.uniform(-5, 5, (1, 3))
-    elbow = root + (rise[0] - root) * 0.35 + rng.uniform(-3, 3, 3)
-    knots = np.concatenate([[ostium, root, elbow], rise, rest])
-    along = np.concatenate([[0.0], np.cumsum(np.sqrt((np.diff(knots, axis=0) ** 2).sum(axis=1)))])
-    even = np.arange(0.0, along[-1], 1.0)
-    axis = PchipInterpolator(along, knots, axis=0)(even)
-    smooth = gaussian_filter1d(axis, 6.0, axis=0, mode="nearest")
-    return np.asarray(smooth + (ostium - smooth[0]) * np.exp(-even / 4)[:, None])

@@ -12,8 +12,10 @@ from itertools import groupby
 import numpy as np
 
 from sam3_angio.anatomy import Artery
+from sam3_angio.phantom.axes import generator
 from sam3_angio.phantom.beat import FRAME_TIME_MS, Beat, best_frames, draw_beat
-from sam3_angio.phantom.chest import background, catheter_axis
+from sam3_angio.phantom.catheter import catheter_axis
+from sam3_angio.phantom.chest import background
 from sam3_angio.phantom.film import Exposure, Pixels, stored_frames
 from sam3_angio.phantom.heart import Heart
 from sam3_angio.phantom.labels import FrameTruth, frame_truths
@@ -113,10 +115,7 @@ class _Contrast:
 
 def simulate_run(plan: RunPlan) -> SimulatedRun:
     """Simulate a run and keep the truth of its analysed frames."""
-    rng, noise_rng = (
-        np.random.Generator(np.random.PCG64(np.random.SeedSequence((plan.seed, part))))
-        for part in (21, 22)
-    )
+    rng, noise_rng = generator(plan.seed, 21), generator(plan.seed, 22)
     beat = draw_beat(plan.n_frames, plan.seed)
     exposure = _expose(plan, rng)
     catheter_mm = catheter_axis(plan.heart, plan.artery, rng)
