@@ -24,9 +24,9 @@ from sam3_angio.intake.files import (
 from sam3_angio.intake.table import SiteRow
 from sam3_angio.manifest import fold_patient_id
 
-#: Contours that agree on the side of the left edge make the others suspect.
+#: What so many rows agree on makes the others suspect.
 _AGREED_SHARE = 0.8
-_MIN_CONTOURS = 5
+_MIN_ROWS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +71,7 @@ def find_conflicts(table: str, rows: Sequence[SurveyedRow]) -> list[Fault]:
         *_doubled_rows(table, rows),
         *_shared_runs(table, rows),
         *_shared_studies(table, rows),
+        *_strangers(table, rows),
         *_shared_labels(table, rows),
         *_spellings(table, rows),
         *_mirrored_edges(table, rows),
@@ -176,14 +177,34 @@ def _spellings(table: str, rows: Sequence[SurveyedRow]) -> list[Fault]:
     ]
 
 
+def _strangers(table: str, rows: Sequence[SurveyedRow]) -> list[Fault]:
+    """Tell rows whose run lies in another patient's folder, where folders are named by patient."""
+    others = [row for row in rows if _patient(row) not in fold_patient_id(row.row.dicom_path)]
+    message = "the path of the run does not hold patient_id, as it does in the other rows."
+    fix = "Check both: a patient may be split apart."
+    return _minority(table, others, len(rows), DICOM, message, fix)
+
+
 def _mirrored_edges(table: str, rows: Sequence[SurveyedRow]) -> list[Fault]:
     known = [row for row in rows if row.labels.left_edge_side]
     usual = 1 if sum(row.labels.left_edge_side for row in known) > 0 else -1
     others = [row for row in known if row.labels.left_edge_side != usual]
-    if len(known) < _MIN_CONTOURS or len(others) > (1 - _AGREED_SHARE) * len(known):
-        return []
     message = "left and right edge are swapped, compared with the other contours."
-    return [_fault(table, row, CONTOUR, message, severity="warning") for row in others]
+    return _minority(table, others, len(known), CONTOUR, message)
+
+
+def _minority(
+    table: str,
+    others: Sequence[SurveyedRow],
+    count: int,
+    column: str,
+    message: str,
+    fix: str = "",
+) -> list[Fault]:
+    """Return a warning for each of the few rows that differ from the rest."""
+    if count < _MIN_ROWS or len(others) > (1 - _AGREED_SHARE) * count:
+        return []
+    return [_fault(table, row, column, message, fix, "warning") for row in others]
 
 
 def _patient(row: SurveyedRow) -> str:
