@@ -130,7 +130,7 @@ def test_every_branch_begins_on_its_parent(hearts):
             parent = heart.branches[branch.parent]
             gap = np.sqrt(((parent.centreline_mm - branch.centreline_mm[0]) ** 2).sum(axis=1))
             assert gap.min() < 0.01
-            assert parent.path_mm[gap.argmin()] == pytest.approx(branch.path_mm[0], abs=1.0)
+            assert parent.path_mm[gap.argmin()] == pytest.approx(branch.path_mm[0])
 
 
 def test_proximal_lad_ends_at_its_first_branch(hearts):

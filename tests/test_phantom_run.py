@@ -126,7 +126,7 @@ def test_the_tree_is_filled_in_an_analysed_frame():
         for frame in frames:
             assert frame > 0
             assert beat.contraction(frame) <= 0.05
-            assert beat.contrast(frame, np.linspace(0, 230, 24)).min() >= 0.9
+            assert beat.contrast(frame, np.linspace(0, 240, 25)).min() >= 0.9
         assert frames[0] == beat.end_diastole
         assert 60 <= beat.heart_rate_bpm <= 90
 

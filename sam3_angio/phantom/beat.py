@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sam3_angio.phantom.axes import HeartAxes, Points, generator
 
 FRAME_TIME_MS = 1000 / 15
-_REACH_MM = 230.0  # path from the ostium to the farthest twig
+_REACH_MM = 240.0  # path from the ostium to the farthest twig
 _FRONT_MM = 60.0  # length over which the contrast's front rises
 _WASH_OUT_S = 0.9
 _TWIST_DEG = 7.0

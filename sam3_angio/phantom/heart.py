@@ -12,7 +12,7 @@ Conventions: millimetres; patient coordinates of DICOM (+x to the patient's left
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,6 +69,19 @@ class Branch:
     def arc_mm(self) -> NDArray[np.float64]:
         """Return the arc length from the segment's start, (N,)."""
         return np.asarray(self.path_mm - self.path_mm[0])
+
+    def part(self, samples: slice) -> Branch:
+        """Return the piece of the branch that these samples make."""
+        centreline = self.centreline_mm[samples]
+        healthy = self.lumen_mm is self.centreline_mm
+        return replace(
+            self,
+            centreline_mm=centreline,
+            lumen_mm=centreline if healthy else self.lumen_mm[samples],
+            reference_radius_mm=self.reference_radius_mm[samples],
+            radius_mm=self.radius_mm[samples],
+            path_mm=self.path_mm[samples],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,17 +190,17 @@ def _cut(
 ) -> tuple[Branch, ...]:
     """Cut the courses at the borders of the CASS segments and link them."""
     branches: list[Branch] = []
-    pieces: dict[str, list[tuple[int, int]]] = {}  # course -> (first sample, index of the branch)
-    path_start = {"": 0.0}
+    pieces: dict[str, list[tuple[int, int]]] = {"": []}  # (first sample, index of the branch)
+    path_mm = {"": np.zeros(1)}
     for name, course in courses.items():
-        parent = _parent(pieces.get(course.row.origin, []), course.origin_index)
-        begun_mm = path_start.get(course.row.origin, 0.0) + course.origin_index * STEP_MM
-        path_start[name] = begun_mm
+        parent = _parent(pieces[course.row.origin], course.origin_index)
+        begun_mm = path_mm[course.row.origin][course.origin_index]
+        path_mm[name] = begun_mm + along_mm(course.points_mm)
+        whole = _whole(course, diameters[name] / 2, path_mm[name])
         pieces[name] = []
         for first, last, cass in _borders(name, courses, dominance):
-            branches.append(
-                _branch(course, slice(first, last + 1), cass, diameters[name], begun_mm, parent)
-            )
+            part = whole.part(slice(first, last + 1))
+            branches.append(replace(part, cass=cass, parent=parent))
             parent = len(branches) - 1
             pieces[name].append((first, parent))
     return tuple(branches)
@@ -198,27 +211,17 @@ def _parent(pieces: list[tuple[int, int]], sample: int) -> int | None:
     return before[-1] if before else None
 
 
-def _branch(
-    course: Course,
-    piece: slice,
-    cass: int | None,
-    diameter_mm: NDArray[np.float64],
-    begun_mm: float,
-    parent: int | None,
-) -> Branch:
-    points = course.points_mm[piece]
-    along = along_mm(course.points_mm)
-    radius = diameter_mm[piece] / 2
+def _whole(course: Course, radius_mm: NDArray[np.float64], path_mm: NDArray[np.float64]) -> Branch:
     return Branch(
-        cass=cass,
+        cass=course.row.cass,
         name=course.row.name,
         artery=course.row.artery,
-        parent=parent,
-        centreline_mm=points,
-        lumen_mm=points,
-        reference_radius_mm=radius,
-        radius_mm=radius,
-        path_mm=begun_mm + along[piece],
+        parent=None,
+        centreline_mm=course.points_mm,
+        lumen_mm=course.points_mm,
+        reference_radius_mm=radius_mm,
+        radius_mm=radius_mm,
+        path_mm=path_mm,
     )
 
 

@@ -13,7 +13,7 @@ Diameters and arc lengths are three-dimensional unless their name says "projecte
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -328,15 +328,7 @@ def frame_truths(
 def _from_wall(branch: Branch, outside: NDArray[np.float64]) -> Branch:
     """Cut off what lies inside the parent: a segment begins at its ostium, not on an axis."""
     first = min(int(np.argmax(outside >= 0.5)), len(outside) - 8)
-    kept = slice(max(0, first), None)
-    return replace(
-        branch,
-        centreline_mm=branch.centreline_mm[kept],
-        lumen_mm=branch.lumen_mm[kept],
-        reference_radius_mm=branch.reference_radius_mm[kept],
-        radius_mm=branch.radius_mm[kept],
-        path_mm=branch.path_mm[kept],
-    )
+    return branch.part(slice(max(0, first), None))
 
 
 def _named(branches: Sequence[Branch], cass: int) -> Branch:
