@@ -13,6 +13,8 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from sam3_angio.dicom.elements import UnreadableError
 from sam3_angio.dicom.header import RunHeader
 
@@ -27,10 +29,9 @@ _START_OF_SCAN, _HUFFMAN, _RESTART_INTERVAL = 0xDA, 0xC4, 0xDD
 #: Lossless JPEG and JPEG-LS frame headers, JPEG-LS presets, and the above.
 _NEEDED = frozenset({0xC3, 0xF7, 0xF8, _START_OF_SCAN, _HUFFMAN, _RESTART_INTERVAL})
 _MARKER = re.compile(rb"\xff+([\x01-\xfe])")
-#: Any marker in entropy-coded data; JPEG stuffs a zero byte after FF, JPEG-LS a zero bit.
-_INNER = {0xC3: re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]"), 0xF7: re.compile(rb"\xff+[\x80-\xfe]")}
-#: A restart marker in entropy-coded data.
-RESTART = re.compile(rb"\xff+[\xd0-\xd7]")
+#: Least byte after FF that makes a marker: JPEG stuffs a zero byte after FF, JPEG-LS a zero bit.
+_LEAST_MARKER = {0xC3: 0x01, 0xF7: 0x80}
+_RESTARTS = range(0xD0, 0xD8)
 
 
 def damaged(message: str, fix: str = _COPY) -> UnreadableError:
@@ -53,8 +54,8 @@ class JpegFrame:
         Bits of the Huffman code by difference category.
     restart_rows : int
         Rows between restart markers; 0 where there are none.
-    data_start, data_end : int
-        Where the entropy-coded bytes lie in the frame.
+    intervals : tuple of bytes
+        Entropy-coded data between restart markers, without them.
     """
 
     process: int
@@ -65,8 +66,7 @@ class JpegFrame:
     parameters: bytes
     code_lengths: Mapping[int, int] = field(default_factory=dict)
     restart_rows: int = 0
-    data_start: int
-    data_end: int
+    intervals: tuple[bytes, ...]
 
 
 def jpeg_frame(code: bytes) -> JpegFrame:
@@ -86,8 +86,6 @@ def jpeg_frame(code: bytes) -> JpegFrame:
     frame, scan = segments.get(process, b""), segments[_START_OF_SCAN]
     if len(frame) != 9 or len(scan) != 6 or scan[0] != 1:
         raise damaged("the frame's headers are incomplete, or it has several scans.")
-    if _INNER[process].search(code, data_start, data_end):
-        raise damaged("there are markers inside the frame, or several pictures.")
     precision, rows, columns, components = struct.unpack(">BHHB", frame[:6])
     return JpegFrame(
         process=process,
@@ -98,9 +96,21 @@ def jpeg_frame(code: bytes) -> JpegFrame:
         parameters=scan[3:],
         code_lengths=_code_lengths(segments.get(_HUFFMAN, b""), scan),
         restart_rows=_restart_rows(segments.get(_RESTART_INTERVAL, b""), columns),
-        data_start=data_start,
-        data_end=data_end,
+        intervals=_intervals(code[data_start:data_end], _LEAST_MARKER[process]),
     )
+
+
+def _intervals(data: bytes, least_marker: int) -> tuple[bytes, ...]:
+    """Cut entropy-coded data at the restart markers; there may be no others."""
+    values = np.frombuffer(data.rstrip(b"\xff"), np.uint8)  # fill bytes (T.81 B.1.1.2)
+    before = np.flatnonzero(values[:-1] == 0xFF)
+    markers = values[before + 1]
+    is_marker = (markers >= least_marker) & (markers != 0xFF)
+    if not np.isin(markers[is_marker], _RESTARTS).all():
+        raise damaged("there are markers inside the frame, or several pictures.")
+    cuts = before[is_marker].tolist()
+    starts, ends = [0, *(cut + 2 for cut in cuts)], [*cuts, len(values)]
+    return tuple(data[start:end].rstrip(b"\xff") for start, end in zip(starts, ends, strict=True))
 
 
 def _segments(code: bytes) -> tuple[dict[int, bytes], int]:
@@ -184,10 +194,10 @@ def check_jpeg_lossless(code: bytes, header: RunHeader) -> None:
     allowed = (1,) if header.transfer_syntax == JPEG_LOSSLESS_SV1 else range(1, 8)
     if frame.process != 0xC3 or predictor not in allowed or last or shift or not frame.code_lengths:
         raise damaged("the frame's coding process is not that of its transfer syntax.")
-    markers = len(RESTART.findall(code, frame.data_start, frame.data_end))
     rows = frame.restart_rows
-    if markers != ((header.rows - 1) // rows if rows else 0):
-        raise damaged(f"{markers} restart markers, which do not fit the number of rows.")
+    if len(frame.intervals) != (-(-header.rows // rows) if rows else 1):
+        count = len(frame.intervals) - 1
+        raise damaged(f"{count} restart markers, which do not fit the number of rows.")
 
 
 def check_jpeg_ls(code: bytes, header: RunHeader) -> None:
@@ -197,6 +207,8 @@ def check_jpeg_ls(code: bytes, header: RunHeader) -> None:
     _require_precision(header, frame.precision)
     near, interleave, shift = frame.parameters
     lossless = header.transfer_syntax == JPEG_LS
+    if len(frame.intervals) != 1:
+        raise damaged("there are restart markers, which JPEG-LS in DICOM does without.")
     if frame.process != 0xF7 or interleave or shift or (lossless and near) or near > 255:
         raise damaged("the frame's coding process is not that of its transfer syntax.")
 

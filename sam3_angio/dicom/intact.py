@@ -21,7 +21,6 @@ from sam3_angio.dicom.codestream import (
     JPEG_2000_LOSSLESS,
     JPEG_LOSSLESS,
     JPEG_LOSSLESS_SV1,
-    RESTART,
     JpegFrame,
     damaged,
     jpeg_frame,
@@ -105,25 +104,32 @@ def _require_all_bits_used(pixels: Pixels, code: bytes) -> None:
     """Refuse a lossless JPEG frame whose picture took more or fewer bits than the frame has."""
     frame = jpeg_frame(code)
     bits = _row_bits(pixels, frame)
-    entropy = code[frame.data_start : frame.data_end].rstrip(b"\xff")  # fill bytes (T.81 B.1.1.2)
-    intervals = RESTART.split(entropy) if frame.restart_rows else [entropy]
     step = frame.restart_rows or len(bits)
-    for start, interval in zip(range(0, len(bits), step), intervals, strict=True):
+    for start, interval in zip(range(0, len(bits), step), frame.intervals, strict=True):
         taken = int(bits[start : start + step].sum())
-        spare = 8 * (len(interval) - interval.count(b"\xff\0")) - taken
-        last = interval[-2] if interval.endswith(b"\xff\0") else interval[-1] if interval else 0
-        padding = last & ((1 << spare) - 1) if 0 <= spare < 8 else -1
-        if padding not in (0, (1 << max(spare, 0)) - 1):
-            message = f"the picture takes {taken} bits, the frame has {taken + spare}."
+        if not _is_filled(interval, taken):
+            message = f"the picture takes {taken} bits, the frame has {8 * len(interval)} or less."
             raise damaged(f"{message} Part of it was decoded to something else.")
+
+
+def _is_filled(interval: bytes, taken: int) -> bool:
+    """Whether codes of `taken` bits fill the bytes, but for a byte's rest of ones (or zeros).
+
+    One more byte of zeros is let pass, as some encoders write it to make the length even.
+    """
+    spare = 8 * (len(interval) - interval.count(b"\xff\0")) - taken
+    last = interval[-2:] if interval.endswith(b"\xff\0") else interval[-1:]
+    if 8 <= spare < 16 and last == b"\0":
+        return _is_filled(interval[:-1], taken)
+    return 0 <= spare < 8 and (last or b"\0")[0] & ((1 << spare) - 1) in (0, (1 << spare) - 1)
 
 
 def _row_bits(pixels: Pixels, frame: JpegFrame) -> NDArray[np.int64]:
     """Return the number of bits that each row's differences take (T.81 H.1.2)."""
-    differences = pixels.astype(np.uint16) - _prediction(pixels.astype(np.uint16), frame)
+    samples = pixels.astype(np.uint16, copy=False)
+    differences = samples - _prediction(samples, frame)
     bits = _bits_of_difference(tuple(sorted(frame.code_lengths.items())))
-    row_bits: NDArray[np.int64] = bits[differences].sum(axis=1, dtype=np.int64)
-    return row_bits
+    return np.take(bits, differences).sum(axis=1, dtype=np.int64)
 
 
 def _prediction(samples: NDArray[np.uint16], frame: JpegFrame) -> NDArray[np.uint16]:

@@ -1,0 +1,199 @@
+"""One frame of a run: ours against pydicom and DCMTK, and what the checks cost.
+
+``python benchmarks/extraction.py [--frames 60] [--data data] [--markdown]`` writes a run in each
+transfer syntax (and takes the runs under ``--data``, if there are any), then reads its middle frame
+in turn with: ours; pydicom decoding the whole run; pydicom decoding one frame by index; DCMTK's
+converter for the same frame, as the process that it is. The readers take turns, so that other work
+on the machine hits all of them; medians are shown as milliseconds for ours and as multiples of it
+for the others. ``checks`` is the share of our time that is not decoding with the same decoder.
+
+DCMTK 3.6 cannot read JPEG 2000. Its pixels are no reference: it scales 12 bits.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pydicom
+import typer
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.encaps import encapsulate
+from pydicom.pixels import pixel_array
+from pydicom.uid import (
+    UID,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+    RLELossless,
+    XRayAngiographicImageStorage,
+)
+from rich.console import Console
+from rich.table import Table
+
+from sam3_angio.dicom import read_frame, read_run_header
+from sam3_angio.dicom.decode import decode
+from sam3_angio.dicom.reader import opened_run
+from sam3_angio.phantom.xa_file import encode_frame
+
+SYNTAXES = (ExplicitVRLittleEndian, RLELossless, JPEGLSLossless, JPEGLosslessSV1, JPEG2000Lossless)
+SIZES = ((512, 8), (1024, 12))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """Median milliseconds of the readers for one run; NaN where a reader cannot."""
+
+    name: str
+    ours_ms: float
+    decode_ms: float
+    whole_ms: float
+    index_ms: float
+    dcmtk_ms: float
+
+
+def picture(size: int, bits: int, random: np.random.Generator) -> np.ndarray:
+    y, x = np.mgrid[:size, :size] / size
+    smooth = 0.55 + 0.25 * np.sin(3 * x + 1) * np.cos(2 * y)
+    vessels = sum(
+        np.exp(-(((y - 0.15 * j - 0.1 * np.sin(5 * x + random.random())) / 0.006) ** 2))
+        for j in range(1, 7)
+    )
+    values = smooth - 0.25 * vessels + random.normal(0, 0.02, smooth.shape)
+    return np.clip(values * ((1 << bits) - 1), 1, (1 << bits) - 2).astype(f"u{1 + bits // 9}")
+
+
+def write_run(path: Path, run: np.ndarray, bits: int, syntax: UID) -> None:
+    dataset = Dataset()
+    dataset.SOPClassUID = XRayAngiographicImageStorage
+    dataset.SOPInstanceUID = "1.2.826.0.1.3680043.8.498.1"
+    dataset.Modality = "XA"
+    dataset.NumberOfFrames, dataset.Rows, dataset.Columns = run.shape
+    dataset.SamplesPerPixel, dataset.PixelRepresentation = 1, 0
+    dataset.PhotometricInterpretation = "MONOCHROME2"
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8 * run.itemsize, bits, bits - 1
+    if syntax == ExplicitVRLittleEndian:
+        dataset.PixelData = run.tobytes()
+    else:
+        dataset.PixelData = encapsulate([encode_frame(frame, bits, syntax) for frame in run])
+    native_words = syntax == ExplicitVRLittleEndian and run.itemsize == 2
+    dataset["PixelData"].VR = "OW" if native_words else "OB"
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def dcmtk_command(path: Path, syntax: str, index: int, out: Path) -> list[str] | None:
+    program = "dcml2pnm" if syntax == JPEGLSLossless else "dcmj2pnm"
+    if syntax == JPEG2000Lossless or shutil.which(program) is None:
+        return None
+    return [program, "+F", str(index + 1), "+op", str(path), str(out)]
+
+
+def readers(path: Path, index: int, scratch: Path) -> dict[str, Callable[[], object]]:
+    with opened_run(path) as run:
+        code, header = run.code(index), run.header
+    found: dict[str, Callable[[], object]] = {
+        "ours": lambda: read_frame(path, index, name="run"),
+        "decode": lambda: decode(code, header),
+        "whole": lambda: pydicom.dcmread(path).pixel_array[index],
+        "index": lambda: pixel_array(path, index=index),
+    }
+    command = dcmtk_command(path, header.transfer_syntax, index, scratch / "frame.pgm")
+    if command is not None:
+        found["dcmtk"] = lambda: subprocess.run(command, check=True, capture_output=True)
+    return found
+
+
+def timing(name: str, path: Path, repeats: int, scratch: Path) -> Timing:
+    index = read_run_header(path, name=name).frames // 2
+    functions = readers(path, index, scratch)
+    spent: dict[str, list[float]] = {reader: [] for reader in functions}
+    for repeat in range(repeats + 1):
+        for reader, function in functions.items():
+            if reader == "whole" and repeat > 3:
+                continue
+            begun = time.perf_counter()
+            function()
+            if repeat:  # the first round imports and fills caches
+                spent[reader].append(1e3 * (time.perf_counter() - begun))
+    medians = {reader: statistics.median(times) for reader, times in spent.items()}
+    columns = {f"{reader}_ms": medians.get(reader, float("nan")) for reader in
+               ("ours", "decode", "whole", "index", "dcmtk")}  # fmt: skip
+    return Timing(name=name, **columns)
+
+
+def synthetic(folder: Path, frames: int) -> dict[str, Path]:
+    random = np.random.default_rng(0)
+    paths = {}
+    for size, bits in SIZES:
+        run = np.array([picture(size, bits, random) for _ in range(frames)])
+        for syntax in SYNTAXES:
+            name = f"{syntax.name.split(',')[0].split(' (')[0]} {size}² {bits} bit"
+            paths[name] = folder / f"{len(paths)}.dcm"
+            write_run(paths[name], run, bits, syntax)
+    return paths
+
+
+def present(data: Path) -> dict[str, Path]:
+    """Return one run of each transfer syntax and size under a folder."""
+    found = {}
+    for path in sorted(data.rglob("*.dcm")):
+        header = read_run_header(path, name="a run")
+        syntax = UID(header.transfer_syntax).name.split(",")[0].split(" (")[0]
+        found[f"data: {syntax} {header.columns}² {header.bits_stored} bit"] = path
+    return found
+
+
+COLUMNS = ("run", "ours, ms", "decoding, ms", "checks", "whole run", "pydicom index", "DCMTK")
+
+
+def cells(row: Timing) -> list[str]:
+    checks = (row.ours_ms - row.decode_ms) / row.ours_ms
+    others = [value / row.ours_ms for value in (row.whole_ms, row.index_ms, row.dcmtk_ms)]
+    return [
+        row.name,
+        f"{row.ours_ms:.1f}",
+        f"{row.decode_ms:.1f}",
+        f"{max(checks, 0):.0%}",
+        *("–" if np.isnan(value) else f"{value:.1f}×" for value in others),
+    ]
+
+
+def report(rows: list[Timing], *, markdown: bool) -> None:
+    console = Console(width=None if not markdown else 200)
+    if markdown:
+        lines = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, rows)]
+        console.print("\n".join(f"| {' | '.join(line)} |" for line in lines), markup=False)
+        return
+    table = Table(*COLUMNS, title="One frame of a run")
+    for row in rows:
+        table.add_row(*cells(row))
+    console.print(table)
+
+
+def main(
+    frames: Annotated[int, typer.Option(help="Frames of a synthetic run.")] = 60,
+    repeats: Annotated[int, typer.Option(help="Rounds.")] = 9,
+    data: Annotated[Path, typer.Option(help="Folder with runs of your own.")] = Path("data"),
+    markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
+) -> None:
+    """Time the reading of one frame."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        paths = synthetic(folder, frames) | present(data)
+        rows = [timing(name, path, repeats, folder) for name, path in paths.items()]
+    report(rows, markdown=markdown)
+
+
+if __name__ == "__main__":
+    typer.run(main)
