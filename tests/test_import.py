@@ -809,3 +809,50 @@ def test_a_folder_that_cannot_be_written_is_told_without_its_path(
         site.run()
     assert "Geheim" not in str(caught.value)
     assert [path.name for path in site.out.iterdir()] == ["salt"]
+
+
+def _damaged(value: str, rng: random.Random) -> str:
+    """Return a field as a slip of the keyboard leaves it."""
+    place = rng.randrange(len(value) or 1)
+    return rng.choice(
+        [
+            value[:place] + value[place + 1 :],
+            value[:place] + rng.choice("0123456789") + value[place + 1 :],
+            value[:place] + rng.choice("ABCX _") + value[place + 1 :],
+            value[:place] + value[place : place + 2][::-1] + value[place + 2 :],
+            value[1:] if value.startswith("-") else f"-{value}",
+            "",
+        ]
+    )
+
+
+def _contents(folder: Path, *paths: str) -> tuple[bytes, ...]:
+    return tuple((folder / path).read_bytes() for path in paths)
+
+
+def _used(site: SmallSite) -> list[tuple[object, ...]]:
+    """Return what the pipeline uses of a manifest; angles are the headers'."""
+    return [
+        (
+            *(r.row, r.patient, r.artery, r.cass_segment, r.frame_index, r.dicom_sha256),
+            *_contents(site.out, r.pseudo_label, r.contour, r.mask),
+        )
+        for r in sorted(read_manifest(site.out / "manifest.csv"), key=lambda r: r.row)
+    ]
+
+
+def test_a_damaged_field_is_told_or_changes_nothing(site: SmallSite) -> None:
+    site.write()
+    site.run()
+    before, sound = _used(site), [dict(row) for row in site.rows]
+    rng = random.Random(0)
+    for _ in range(80):
+        site.rows = [dict(row) for row in sound]
+        row, column = rng.choice(site.rows), rng.choice(COLUMNS)
+        row[column] = _damaged(row[column], rng)
+        site.write()
+        try:
+            told = site.run().warnings
+        except DataError:
+            continue
+        assert told or _used(site) == before, (column, row[column])
