@@ -1,7 +1,9 @@
 """The evaluate stage on a miniature data set and miniature predictions."""
 
 import csv
+import io
 import json
+import math
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ from PIL import Image
 from sam3_angio.coco import Category, Document, ImageEntry, annotate, encode_mask, write_document
 from sam3_angio.errors import AngioError, ConfigError, DataError
 from sam3_angio.files import write_json
+from sam3_angio.report.overlays import choose_frames, draw_overlay
 from sam3_angio.report.result import render_result
 from sam3_angio.scoring.cases import read_cases
 from stages.evaluate import evaluate
@@ -346,6 +349,91 @@ def test_a_second_run_and_a_run_in_two_processes_write_the_same_bytes(workspace)
     set_parameter(workspace, "processes: 1", "processes: 2")
     run_stage(workspace)
     assert {path: path.read_bytes() for path in written} == before
+
+
+def test_plots_hold_every_frame_once(workspace):
+    write_miniature(workspace, miniature())
+    run_stage(workspace)
+    folder = workspace / "metrics" / "phase1_plots"
+    by_frame = rows_of(folder / "dice_by_frame.csv")
+    assert [int(row["rank"]) for row in by_frame] == list(range(1, 9))
+    dice = [float(row["dice"]) for row in by_frame]
+    assert dice == sorted(dice)
+    bars = {row["dice"]: int(row["frames"]) for row in rows_of(folder / "dice_histogram.csv")}
+    # 5/6 lies between 0.80 and 0.85, and 1 in the last bar.
+    assert {edge: count for edge, count in bars.items() if count} == {"0.80": 4, "0.95": 4}
+    by_group = {row["group"]: float(row["dice"]) for row in rows_of(folder / "dice_by_group.csv")}
+    assert by_group["RAO cranial"] == 1
+    assert by_group["RCA"] == pytest.approx(11 / 12, abs=1e-4)
+
+
+# ---- pictures, by hand ---------------------------------------------------------------------------
+
+
+def test_best_median_and_worst_frames_are_chosen_by_dice():
+    dice = np.array([0.5, 0.9, math.nan, 0.1, 0.7, 0.3])
+    assert choose_frames(dice, 1) == {"best": (1,), "median": (0,), "worst": (3,)}
+    assert choose_frames(dice, 2) == {"best": (1, 4), "median": (4, 0), "worst": (3, 5)}
+    assert choose_frames(dice, 9)["worst"] == (3, 5, 0, 4, 1)
+    assert choose_frames(np.array([math.nan]), 3) == {"best": (), "median": (), "worst": ()}
+
+
+def test_an_overlay_shows_what_was_found_missed_and_added():
+    frame = np.full((400, 400), 255, dtype=np.uint8)
+    reference, prediction = np.zeros((2, 400, 400), dtype=bool)
+    reference[100:200, 100:300] = True
+    prediction[150:250, 100:300] = True
+    picture = draw_overlay(frame, reference, prediction, "p3fa29c1d07-7be20a41").convert("RGB")
+    white, reference_blue = (255, 255, 255), (86, 180, 233)
+    found, missed, added = (0, 158, 115), (230, 159, 0), (204, 121, 167)
+    for x, y, colour in (
+        (200, 120, white),
+        (600, 120, reference_blue),
+        (600, 220, white),
+        (1000, 120, missed),
+        (1000, 180, found),
+        (1000, 220, added),
+        (1000, 320, white),
+    ):
+        assert picture.getpixel((x, y)) == colour, (x, y)
+
+
+def test_an_overlay_of_noise_is_small_and_keeps_the_frames_proportions():
+    rng = np.random.default_rng(0)
+    frame = rng.integers(0, 256, (400, 400)).astype(np.uint8)
+    stream = io.BytesIO()
+    draw_overlay(frame, frame > 250, frame < 5, "noise").save(stream, format="PNG", optimize=True)
+    assert stream.tell() < 150_000
+    wide = draw_overlay(frame[:100], frame[:100] > 250, frame[:100] < 5, "wide")
+    assert wide.size == (1200, 140)
+
+
+def test_a_frame_of_another_size_than_its_masks_is_refused(workspace):
+    frames = miniature()
+    write_miniature(workspace, frames)
+    path = workspace / "dataset" / "val" / "images" / f"{frames[0].frame_id}.png"
+    Image.new("L", (32, 32)).save(path)
+    set_parameter(workspace, "overlays: 3 ", "overlays: 8 ")
+    with pytest.raises(DataError, match=r"\(32, 32\) rows and columns, expected \(64, 64\)"):
+        run_stage(workspace)
+    path.write_bytes(b"not a picture")
+    with pytest.raises(DataError, match="cannot be read"):
+        run_stage(workspace)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.01, 0.03, "beats its teacher"),
+        (-0.03, -0.01, "falls short of its teacher"),
+        (-0.01, 0.01, "cannot be told apart"),
+    ],
+)
+def test_the_result_says_whether_training_beats_its_teacher(workspace, low, high, expected):
+    write_miniature(workspace, miniature())
+    metrics = run_stage(workspace)
+    metrics["beats_teacher"]["dice"] |= {"mean": (low + high) / 2, "low": low, "high": high}
+    assert expected in str(render_result(metrics).caption)
 
 
 # ---- faults ------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def _cell(figure: Mapping[str, Any] | None) -> str:
         return ""
     if figure["low"] is None:
         return f"{figure['mean']:.3f}"
-    return f"{figure['mean']:.3f} ({figure['low']:.3f} – {figure['high']:.3f})"
+    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 def _caption(metrics: Mapping[str, Any]) -> str:
@@ -72,7 +72,7 @@ def _verdict(difference: Mapping[str, Any]) -> str:
     if difference["low"] > 0:
         verdict = "Training beats its teacher, the pseudo-label"
     elif difference["high"] < 0:
-        verdict = "Training does not beat its teacher, the pseudo-label"
+        verdict = "Training falls short of its teacher, the pseudo-label"
     else:
         verdict = "Training and its teacher, the pseudo-label, cannot be told apart"
     return f"{verdict}: paired difference of Dice {_cell(difference)}."
