@@ -15,7 +15,7 @@ from scipy.spatial import KDTree
 
 Width = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 STEP = 0.05
-SUBPIXELS = 5
+SUBPIXELS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

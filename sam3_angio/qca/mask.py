@@ -29,7 +29,7 @@ BORDER_PIXELS = 11.0
 """The same in pixels, at least: less leaves the staircase of a thin vessel."""
 CENTRE_DIAMETERS = 1.5
 """Length over which the centreline is smoothed, in typical widths."""
-RECENTRINGS = 3
+RECENTRINGS = 2
 """Times that the centreline is moved to the middle between the borders."""
 CAP_NARROWING = 0.85
 """An end that is narrower than this part of the vessel half a width inside is round or slanting."""
