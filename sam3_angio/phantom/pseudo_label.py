@@ -23,7 +23,7 @@ FloatImage = NDArray[np.float64]
 LABEL_SIZE_PX = 512
 
 # Branches thinner than this are at risk of being broken or missed.
-_THIN_RADIUS_PX = 3.2
+_THIN_RADIUS_PX = 2.6
 _MISSED_AT_MOST = 0.75
 _GAPS_PER_THIN_PX = 0.008
 _CATHETER_TAKEN = 0.6
