@@ -87,7 +87,8 @@ class QcaResult:
     Attributes
     ----------
     mld_mm, rvd_mm : float
-        In the lesion of the highest %DS; without a lesion, at the profile's narrowest place.
+        In the lesion of the highest %DS; without a lesion, at the place that is narrowest
+        relative to the reference.
     mld_index : int
         Sample of the profile.
     mld_px : (x, y)
@@ -217,7 +218,7 @@ def measure(
         worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_pct)
         index = worst.mld_index
     else:
-        index = int(np.nanargmin(profile.diameter_mm))
+        index = int(np.nanargmax(depth))
     mld, rvd = float(profile.diameter_mm[index]), float(reference[index])
     return QcaResult(
         mld_mm=mld,
