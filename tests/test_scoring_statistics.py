@@ -121,7 +121,6 @@ def test_a_statistic_of_rows_that_is_a_mean_equals_the_mean():
     assert statistic.high == pytest.approx(mean.high)
 
 
-@pytest.mark.slow
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says():
     rng = np.random.default_rng(8)
     resampling = Resampling(samples=400, confidence=0.9, seed=0)
