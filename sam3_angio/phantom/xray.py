@@ -130,7 +130,7 @@ def path_lengths(tubes: Sequence[Tube], geometry: ProjectionGeometry) -> NDArray
     Parameters
     ----------
     tubes : sequence of Tube
-        Overlapping ones add up.
+        One at least; overlapping ones add up.
     geometry : ProjectionGeometry
 
     Returns
@@ -156,6 +156,14 @@ class _Discs:
     along_px: NDArray[np.float64]  # (N, 2), a radius across the tube in the plane of the ray
     length_mm: NDArray[np.float64]  # (N,), weighted length of ray, summed over the pixels
 
+    def chosen(self, which: NDArray[np.bool_]) -> _Discs:
+        return _Discs(
+            centre_px=self.centre_px[which],
+            across_px=self.across_px[which],
+            along_px=self.along_px[which],
+            length_mm=self.length_mm[which],
+        )
+
 
 def _elements(tube: Tube, geometry: ProjectionGeometry) -> _Discs:
     """Cut a tube into discs that lie less than a pixel apart."""
@@ -178,34 +186,33 @@ def _projected(
     weighted_mm: NDArray[np.float64],
     geometry: ProjectionGeometry,
 ) -> _Discs:
-    right, down, ahead = geometry.axes
+    right, _, ahead = geometry.axes
     points_px, magnification = project(axis, geometry)
-    points = axis + np.array(geometry.table_mm)
-    ray = points + geometry.sod_mm * ahead
+    ray = axis + np.array(geometry.table_mm) + geometry.sod_mm * ahead
     ray = ray / np.sqrt((ray**2).sum(axis=1))[:, None]
     across = np.cross(ray, tangent)
     size = np.sqrt((across**2).sum(axis=1))[:, None]
     across = np.where(size > 1e-9, across / np.maximum(size, 1e-9), right)
-    along = np.cross(tangent, across)
-    scale = magnification / geometry.detector_spacing_mm
-    obliquity = 1 / (ray @ ahead)
-    volume = np.pi * radius**2 * weighted_mm
-    # first derivative of the projection: moving off the axis also changes the magnification
-    depth = geometry.sod_mm + points @ ahead
-    tilt_x, tilt_y = points @ right / depth, points @ down / depth
-
-    def moved_px(direction: Points) -> NDArray[np.float64]:
-        forward = direction @ ahead
-        x = direction @ right - tilt_x * forward
-        y = direction @ down - tilt_y * forward
-        return np.asarray((scale * radius)[:, None] * np.stack([x, y], axis=1))
-
+    slope = _derivative(axis, geometry) * radius[:, None, None]
+    per_mm = magnification / geometry.detector_spacing_mm
     return _Discs(
         centre_px=points_px,
-        across_px=moved_px(across),
-        along_px=moved_px(along),
-        length_mm=volume * scale**2 * obliquity,
+        across_px=(slope * across[:, None]).sum(axis=2),
+        along_px=(slope * np.cross(tangent, across)[:, None]).sum(axis=2),
+        # volume over the area of a pixel, taken across the ray
+        length_mm=np.pi * radius**2 * weighted_mm * per_mm**2 / (ray @ ahead),
     )
+
+
+def _derivative(points_mm: Points, geometry: ProjectionGeometry) -> NDArray[np.float64]:
+    """Return how x and y in pixels change with each patient coordinate, (N, 2, 3)."""
+    right, down, ahead = geometry.axes
+    points = points_mm + np.array(geometry.table_mm)
+    depth = geometry.sod_mm + points @ ahead
+    sideways = np.stack([points @ right, points @ down], axis=1) / depth[:, None]
+    per_mm = geometry.sid_mm / depth / geometry.detector_spacing_mm
+    direct = np.stack([right, down]) - sideways[:, :, None] * ahead
+    return np.asarray(per_mm[:, None, None] * direct)
 
 
 def _joined(parts: Sequence[_Discs]) -> _Discs:
@@ -224,22 +231,11 @@ def _by_size(discs: _Discs, geometry: ProjectionGeometry) -> list[tuple[int, _Di
     inside = (discs.centre_px > -reach) & (discs.centre_px < geometry.size_px + reach)
     seen = inside.all(axis=1) & (discs.length_mm != 0)
     size = np.searchsorted(np.array(_NODES[:-1]), 2 * radius_px / 0.7)
-    groups = []
-    for index, count in enumerate(_NODES):
-        chosen = seen & (size == index)
-        if chosen.any():
-            groups.append(
-                (
-                    count,
-                    _Discs(
-                        centre_px=discs.centre_px[chosen],
-                        across_px=discs.across_px[chosen],
-                        along_px=discs.along_px[chosen],
-                        length_mm=discs.length_mm[chosen],
-                    ),
-                )
-            )
-    return groups
+    return [
+        (count, discs.chosen(seen & (size == index)))
+        for index, count in enumerate(_NODES)
+        if (seen & (size == index)).any()
+    ]
 
 
 def _samples(
