@@ -6,7 +6,9 @@ anterior and the posterior descending arteries run down the interventricular gro
 probability that a heart of each dominance has it, its diameter relative to its origin's, and its
 diameter at the end.
 
-Source: Dodge et al. 1988, doi:10.1161/01.CIR.78.5.1167.
+Source: the model is that of Dodge et al. 1988, doi:10.1161/01.CIR.78.5.1167; knots, probabilities
+and relative diameters are this project's own, chosen so that lengths, calibres and the usual views
+come out as in life (``tests/test_phantom_heart.py``, ``tests/test_phantom_xray.py``).
 Conventions: as in ``axes``. Samples of a course are 0.5 mm apart.
 """
 
