@@ -699,6 +699,15 @@ def test_a_faulty_contour_is_told(
     assert message in found[0].message
 
 
+def test_any_field_of_a_contour_may_be_missing(site: SmallSite) -> None:
+    whole = contour_content(13, 2)
+    for name in whole:
+        less = {key: value for key, value in whole.items() if key != name}
+        site.file(1, "medis_contour_path").write_text(json.dumps(less))
+        site.write()
+        assert not [fault for fault in faults_of(site) if fault.severity == "error"], name
+
+
 def test_edges_that_run_in_opposite_directions_are_told(site: SmallSite) -> None:
     content = contour_content(13, 2)
     content["right_edge"].reverse()

@@ -8,7 +8,6 @@ paths and names of files are never repeated, since they hold patients' identifie
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -265,7 +264,7 @@ def _check_contour(
         finding.add(CONTOUR, message, "Check cass_segment.", severity)
     secondary = abs(contour.site_secondary_deg - row.secondary_deg)
     primary = abs(abs(contour.site_primary_deg) - abs(row.primary_deg))
-    if max(0.0, *(x for x in (primary, secondary) if not math.isnan(x))) > _ANGLE_TOLERANCE_DEG:
+    if max(np.nan_to_num([primary, secondary])) > _ANGLE_TOLERANCE_DEG:
         message = "its view angles are not those of the row: it may belong to another run."
         finding.add(CONTOUR, message, severity="warning")
     for fault in contour_faults(contour, "", shape) if shape else ():
