@@ -218,6 +218,11 @@ def truncated_before_the_last_frame(syntax):
 
 
 @malformed
+def bytes_after_the_items(syntax):
+    return xa_bytes(good(syntax)) + b"garbage!"
+
+
+@malformed
 def end_of_items_missing(syntax):
     return xa_bytes(good(syntax))[:-8]
 
@@ -470,6 +475,17 @@ def native_two_bytes_too_many():
 
 
 @malformed_file
+def native_with_bytes_inserted():
+    data = xa_bytes(good())
+    return data[:40_000] + data[39_900:]
+
+
+@malformed_file
+def native_with_a_tail_of_another_file():
+    return xa_bytes(good()) + b"\x89PNG\r\n\x1a\n"
+
+
+@malformed_file
 def bytes_swapped():
     return xa_bytes(good(PixelData=run().byteswap().tobytes()))
 
@@ -677,6 +693,11 @@ def deflated_with_a_damaged_stream():
 def deflated_cut_short():
     data = xa_bytes(good(DeflatedExplicitVRLittleEndian))
     return data[: len(data) // 4]
+
+
+@malformed_file
+def deflated_without_its_last_bytes():
+    return xa_bytes(good(DeflatedExplicitVRLittleEndian))[:-200]
 
 
 def _cut(position):

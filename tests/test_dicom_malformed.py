@@ -5,7 +5,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from malformed_runs import CASES, CODECS, WANTED, good, run
+from pydicom.uid import ExplicitVRLittleEndian
 from xa_files import xa_bytes
 
 from sam3_angio.dicom import read_frame
@@ -52,3 +55,19 @@ def test_a_malformed_run_is_refused_or_read_rightly(tmp_path, name):
 
 def test_there_are_at_least_two_hundred_malformed_runs():
     assert len(CASES) >= 200
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, *CODECS.values()])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(place=st.floats(0, 1), insert=st.binary(max_size=24), lost=st.integers(0, 24))
+def test_random_damage_gives_a_data_error_or_a_frame(tmp_path, syntax, place, insert, lost):
+    content = xa_bytes(good(syntax))
+    start = int(place**3 * (len(content) - 30))  # more often in the header, which is short
+    try:
+        frame = _read(tmp_path, content[:start] + insert + content[start + lost :])
+    except DataError as error:
+        assert "Planted" not in str(error)
+    else:
+        assert frame.pixels.shape == run()[WANTED].shape

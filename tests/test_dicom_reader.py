@@ -140,6 +140,60 @@ def test_frames_that_pydicom_finds_are_those_of_the_frame_map(tmp_path):
     assert found == list(generate_frames(dataset.PixelData, number_of_frames=len(run)))
 
 
+@pytest.mark.parametrize("tail", [bytes(500), b"\xfc\xff\xfc\xffOB\0\0\x04\0\0\0abcd"])
+def test_padding_after_the_pixels_is_let_pass(tmp_path, tail):
+    run = pictures()
+    for syntax in (ExplicitVRLittleEndian, JPEGLosslessSV1):
+        path = write_run(tmp_path / "run.dcm", run, 8, syntax)
+        path.write_bytes(path.read_bytes() + tail)
+        assert np.array_equal(read_frame(path, 1, name="run").pixels, run[1])
+
+
+def _text(run):
+    run[:, 20:28, 40:70:3] = run.max()
+
+
+def _edge(run):
+    run[:, :16] = 0
+    run[:, :, :24] = 0
+
+
+def _circle(run):
+    y, x = np.mgrid[: run.shape[1], : run.shape[2]]
+    run[:, (y - 48) ** 2 + (x - 64) ** 2 > 45**2] = 0
+
+
+def _saturation(run):
+    run[:, 60:, 80:] = run.max()
+
+
+def _round_values(run):
+    run[:, 30:50] &= run.dtype.type(0xF00 % (1 << 8 * run.itemsize))
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("marked", [_text, _edge, _circle, _saturation, _round_values])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEGLosslessSV1])
+def test_what_real_pictures_have_is_not_taken_for_damage(tmp_path, syntax, marked, bits):
+    run = pictures(bits=bits)
+    marked(run)
+    path = write_run(tmp_path / "run.dcm", run, bits, syntax)
+    for index in range(len(run)):
+        assert np.array_equal(read_frame(path, index, name="run").pixels, run[index])
+
+
+@pytest.mark.parametrize("size", [(512, 512), (1016, 960), (960, 1016), (1024, 1024), (440, 512)])
+@pytest.mark.parametrize("contrast", [1.0, 0.1, 0.0])
+def test_pictures_of_little_contrast_are_not_taken_for_damage(tmp_path, size, contrast):
+    random = np.random.default_rng(1)
+    noise = random.normal(2000, 60, (3, *size))
+    shapes = contrast * (pictures(3, *size, bits=12).astype(float) - 2000)
+    run = np.clip(noise + shapes, 1, 4094).astype(np.uint16)
+    path = write_run(tmp_path / "run.dcm", run, 12)
+    for index in range(3):
+        assert np.array_equal(read_frame(path, index, name="run").pixels, run[index])
+
+
 def test_a_header_is_read_without_pixels(tmp_path):
     run = pictures(bits=12)
     header = read_run_header(write_run(tmp_path / "run.dcm", run, 12), name="run")

@@ -97,6 +97,8 @@ _VR_16_BIT = frozenset(
 #: Representations that may stand for the one in WANTED.
 _ALTERNATIVES = {"US": ("US", "SS", "UN"), "OW": ("OW", "US", "SS", "UN"), "OV": ("OV", "UN")}
 
+_MAX_PADDING_BYTES = 1 << 16
+
 MAX_VALUE_BYTES = 1 << 20
 MAX_ELEMENTS = 50_000
 MAX_DEPTH = 32
@@ -179,10 +181,17 @@ class ByteSource:
         self.position += count
         return content
 
+    def read_up_to(self, count: int) -> bytes:
+        """Return at most `count` bytes, fewer where the source ends."""
+        content = self._stream.read(count)
+        self.position += len(content)
+        return content
+
     def seek(self, position: int) -> None:
         """Go to an absolute position within the bounds."""
         self._bounded(position)
-        self._stream.seek(position)
+        if self._stream.seek(position) != position:
+            raise _truncated(position)
         self.position = position
 
     def skip(self, count: int) -> None:
@@ -270,12 +279,7 @@ def read_data_set(stream: BinaryIO, size: int) -> DataSet:
     if transfer_syntax == DEFLATED:
         inflating = _Inflating(stream, source.position)
         source = ByteSource(inflating, MAX_INFLATED_BYTES)  # type: ignore[arg-type]
-    parser = _Parser(
-        source,
-        explicit=transfer_syntax != IMPLICIT,
-        big_endian=transfer_syntax == BIG_ENDIAN,
-    )
-    return parser.data_set(transfer_syntax)
+    return _parser(source, transfer_syntax).data_set(transfer_syntax)
 
 
 def _require_preamble(source: ByteSource) -> None:
@@ -308,6 +312,43 @@ def _transfer_syntax(source: ByteSource) -> str:
     if not text or any(letter not in "0123456789." for letter in text):
         raise UnreadableError("TransferSyntaxUID (0002,0010)", "it is missing or no UID.")
     return text
+
+
+def require_end(data_set: DataSet, position: int) -> None:
+    """Refuse a file in which something else than elements or zeros follows the pixels.
+
+    Bytes that were added before shift the pixels and come out here.
+
+    Parameters
+    ----------
+    data_set : DataSet
+    position : int
+        End of the pixels in its source.
+
+    Raises
+    ------
+    UnreadableError
+        If what follows cannot be read as elements up to the end of the file.
+    """
+    source = data_set.source
+    source.seek(position)
+    rest = source.read_up_to(_MAX_PADDING_BYTES)
+    if not any(rest) and len(rest) < _MAX_PADDING_BYTES:
+        return
+    source.seek(position)
+    try:
+        _parser(source, data_set.transfer_syntax).skip_to_end()
+    except UnreadableError:
+        message = "what follows the pixels is no DICOM: bytes were added or lost before."
+        raise UnreadableError(tag_text(PIXEL_DATA), message, "Export the run again.") from None
+
+
+def _parser(source: ByteSource, transfer_syntax: str) -> _Parser:
+    return _Parser(
+        source,
+        explicit=transfer_syntax != IMPLICIT,
+        big_endian=transfer_syntax == BIG_ENDIAN,
+    )
 
 
 class _Parser:
@@ -371,6 +412,16 @@ class _Parser:
                 self._require_vr(tag, vr)
                 values[tag] = self.value(tag, length)
         raise UnreadableError("PixelData (7FE0,0010)", "there are no pixels.")
+
+    def skip_to_end(self) -> None:
+        """Read elements behind Pixel Data, such as trailing padding, up to the end of the file."""
+        previous = PIXEL_DATA
+        while self._source.position < self._source.size:
+            tag, vr, length = self.element()
+            if tag <= previous:
+                raise UnreadableError(tag_text(tag), "the element is out of order.")
+            previous = tag
+            self._skip(vr, length)
 
     def _top_level(self) -> Iterator[tuple[int, str, int]]:
         previous = 0

@@ -129,7 +129,8 @@ def _row_bits(pixels: Pixels, frame: JpegFrame) -> NDArray[np.int64]:
     samples = pixels.astype(np.uint16, copy=False)
     differences = samples - _prediction(samples, frame)
     bits = _bits_of_difference(tuple(sorted(frame.code_lengths.items())))
-    return np.take(bits, differences).sum(axis=1, dtype=np.int64)
+    row_bits: NDArray[np.int64] = np.take(bits, differences).sum(axis=1, dtype=np.int64)
+    return row_bits
 
 
 def _prediction(samples: NDArray[np.uint16], frame: JpegFrame) -> NDArray[np.uint16]:

@@ -111,14 +111,14 @@ def require_like_neighbours(pixels: Pixels, neighbours: Neighbours) -> None:
     alone = np.min(apart, axis=0) > oddness[odd] / 2
     if len(others) == 2:
         alone &= _apart(*others)[odd] < oddness[odd] / 4
-    _refuse_stretches(np.nonzero(odd)[0][alone])
+    _refuse_rows(np.nonzero(odd)[0][alone])
 
 
 def require_no_zeroed_bytes(pixels: Pixels, neighbours: Neighbours) -> None:
-    """Refuse a frame with stretches whose low bytes are all zero, there and in no other frame.
+    """Refuse a frame in which the low bytes of some pixels in a row are zero as in no other frame.
 
-    Noise makes the low byte of eight pixels in a row zero nowhere but where a picture is cut off
-    at a round value, over whole areas and in every frame.
+    Noise does that nowhere but where a picture is cut off at a round value, over whole areas and
+    in every frame.
 
     Parameters
     ----------
@@ -130,31 +130,36 @@ def require_no_zeroed_bytes(pixels: Pixels, neighbours: Neighbours) -> None:
     UnreadableError
         If bytes were lost.
     """
-    zero = _zero_stretches(pixels)
-    if not zero.any():
+    zero = _zero_bytes(pixels)
+    if not _in_runs(zero).any():
         return
-    others = [_zero_stretches(other) for other in neighbours()]
+    others = neighbours()
+    for other in others:
+        zero &= ~_zero_bytes(other)
     if others:
-        _refuse_stretches(np.nonzero(zero & ~np.any(others, axis=0))[0])
+        _refuse_rows(np.flatnonzero(_in_runs(zero)) // pixels.shape[1])
 
 
-def _refuse_stretches(rows: NDArray[np.intp]) -> None:
+def _zero_bytes(pixels: Pixels) -> NDArray[np.bool_]:
+    """Find pixels whose low byte is zero, in the order of storage."""
+    zero: NDArray[np.bool_] = pixels.ravel().astype(np.uint8) == 0
+    return zero
+
+
+def _in_runs(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Find where runs of six begin: what sixteen lost bytes leave of 16-bit pixels at the least."""
+    for step in (1, 2, 2):
+        found = found[:-step] & found[step:]
+    return found
+
+
+def _refuse_rows(rows: NDArray[np.intp]) -> None:
     if len(rows):
         message = (
-            f"about {STRETCH_PX * len(rows)} pixels in rows {rows.min()} to {rows.max()} fit "
-            "neither what is around them nor the frames before and after."
+            f"pixels in rows {rows.min()} to {rows.max()} fit neither what is around them nor the "
+            "frames before and after."
         )
         raise UnreadableError(_FIELD, message, "The frame is damaged; export the run again.")
-
-
-def _zero_stretches(pixels: Pixels) -> NDArray[np.bool_]:
-    """Find stretches whose low bytes are zero."""
-    low: NDArray[np.bool_] = pixels.astype(np.uint8) == 0
-    whole = low.shape[1] // STRETCH_PX * STRETCH_PX
-    zero: NDArray[np.bool_] = low[:, :whole]
-    for _ in range(STRETCH_PX.bit_length() - 1):
-        zero = zero[:, ::2] & zero[:, 1::2]
-    return zero
 
 
 def _odd_stretches(pixels: Pixels) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from sam3_angio.dicom.elements import ByteSource, DataSet, UnreadableError
+from sam3_angio.dicom.elements import ByteSource, DataSet, UnreadableError, require_end
 from sam3_angio.dicom.header import RunHeader
 
 RLE = "1.2.840.10008.1.2.5"
@@ -66,6 +66,7 @@ def frame_map(data_set: DataSet, header: RunHeader) -> FrameMap:
     if data_set.pixel_bytes is not None:
         return _native(data_set, header)
     table, fragments = _items(data_set.source, data_set.pixel_offset, header.frames)
+    require_end(data_set, data_set.source.position)
     is_rle = header.transfer_syntax == RLE
     groups = _group(fragments, header.frames, one_each=is_rle)
     starts = [group[0].offset - fragments[0].offset for group in groups]
@@ -94,6 +95,7 @@ def _native(data_set: DataSet, header: RunHeader) -> FrameMap:
     if end > data_set.source.size:
         message = f"the file ends {end - data_set.source.size} bytes too early."
         raise UnreadableError(_FIELD, message, "Copy the run again from its source.")
+    require_end(data_set, end)
     size = header.frame_bytes
     return FrameMap(
         frames=tuple(
