@@ -1,0 +1,164 @@
+"""A data set of a few small frames, and workers that train on it.
+
+Workers are forked from the test's own process, which has imported torch and ``sam3`` already: that
+saves the half minute that a launcher's fresh processes would need.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from ruamel.yaml import YAML
+
+from sam3_angio.coco import Category, Document, ImageEntry, annotate, write_document
+
+SIDE_PX = 64
+REPOSITORY = Path(__file__).parent.parent
+
+
+def vessel(seed: int, side_px: int = SIDE_PX) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return a picture with one dark curved band, and the band."""
+    rng = np.random.default_rng(seed)
+    row, column = np.mgrid[:side_px, :side_px] / side_px
+    middle = rng.uniform(0.3, 0.7) + 0.15 * np.sin(2 * np.pi * (column + rng.uniform()))
+    mask = np.abs(row - middle) < 0.06
+    picture = 170 - 90 * mask + rng.normal(0, 6, mask.shape)
+    return picture.clip(0, 255).astype(np.uint8), mask
+
+
+def write_dataset(root: Path, *, train: int = 8, val: int = 3) -> Path:
+    """Write ``dataset/`` with some frames of each split; return its folder."""
+    first = 1
+    for split, count in (("train", train), ("val", val)):
+        _write_split(root / "dataset" / split, range(first, first + count))
+        first += count
+    return root / "dataset"
+
+
+def _write_split(folder: Path, ids: range) -> None:
+    (folder / "images").mkdir(parents=True)
+    (folder / "vessel_tree").mkdir()
+    images, marks = [], []
+    for number in ids:
+        picture, mask = vessel(number)
+        image = _entry(number)
+        Image.fromarray(picture).save(folder / "images" / image.file_name)
+        images.append(image)
+        marks.append(
+            annotate(
+                mask,
+                annotation_id=number,
+                image_id=number,
+                category_id=1,
+                phrase="coronary artery",
+            )
+        )
+    document = Document(
+        images=tuple(images),
+        annotations=tuple(marks),
+        categories=(Category(id=1, name="coronary artery"),),
+    )
+    write_document(folder / "vessel_tree" / "annotations.json", document)
+
+
+def _entry(number: int) -> ImageEntry:
+    frame = f"p{number:010x}-{number:08x}"
+    return ImageEntry(
+        id=number,
+        file_name=f"{frame}.png",
+        width=SIDE_PX,
+        height=SIDE_PX,
+        frame_id=frame,
+        patient=frame[:11],
+        artery="RCA",
+        cass_segment=1,
+        primary_deg=0.0,
+        secondary_deg=0.0,
+        spacing_row_mm=None,
+        spacing_column_mm=None,
+    )
+
+
+def write_params(root: Path, **phase1: object) -> None:
+    """Write the repository's ``params.yaml`` for a small and short training."""
+    yaml = YAML()
+    params = yaml.load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
+    params["model"]["resolution"] = SIDE_PX
+    params["model"]["checkpoint"] = "none"
+    params["train"]["threads"] = 1
+    params["train"]["loader_workers"] = 0
+    params["train"]["timeout_s"] = 60
+    params["train_phase1"].update(
+        {"epochs": 3, "batch_size": 2, "val_every": 2, "instances": 2, "mask_points": None}
+    )
+    params["train_phase1"].update(phase1)
+    with (root / "params.yaml").open("w", encoding="utf-8") as stream:
+        yaml.dump(params, stream)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A forked worker."""
+
+    pid: int
+
+    def wait(self) -> int:
+        """Return its exit status; minus the signal's number if one ended it."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+
+def start_workers(work: Callable[[], None], *, folder: Path, count: int) -> list[Worker]:
+    """Fork workers of one group that run `work` in `folder`; their errors go to ``rank.log``."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return [_start(work, folder, rank, count, port) for rank in range(count)]
+
+
+def _start(work: Callable[[], None], folder: Path, rank: int, count: int, port: int) -> Worker:
+    pid = os.fork()
+    if pid:
+        return Worker(pid=pid)
+    code = 1
+    try:
+        os.chdir(folder)
+        os.environ.update(
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+            WORLD_SIZE=str(count),
+            MASTER_ADDR="127.0.0.1",
+            MASTER_PORT=str(port),
+        )
+        log = Path(f"rank{rank}.log").open("a", encoding="utf-8")  # noqa: SIM115 - to the end
+        sys.stdout = sys.stderr = log
+        work()
+        code = 0
+    except SystemExit as leaving:
+        code = int(leaving.code or 0)
+    except BaseException:  # noqa: BLE001 - a forked child may not return into the test
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def run_workers(work: Callable[[], None], *, folder: Path, count: int = 1) -> list[int]:
+    """Run workers to their end; return their exit statuses."""
+    return [worker.wait() for worker in start_workers(work, folder=folder, count=count)]
+
+
+def forget_training(folder: Path) -> None:
+    """Remove all that a training leaves."""
+    for name in ("runs", "models", "predictions", "metrics"):
+        shutil.rmtree(folder / name, ignore_errors=True)
