@@ -23,8 +23,9 @@ _SHOWN = 10
 def save_weights(model: nn.Module, path: Path) -> None:
     """Write a model's weights and buffers."""
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
-    with replacing(path) as temporary:
-        torch.save({"model": state}, temporary)
+    # Given a path, torch writes the file's name into the file, here that of the temporary one.
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        torch.save({"model": state}, stream)
 
 
 def load_weights(model: nn.Module, path: Path) -> None:

@@ -24,6 +24,7 @@ from sam3.train.optim.optimizer import GradientClipper as StockGradientClipper
 from sam3.train.trainer import Trainer
 
 from sam3_angio.detector.checkpoint import load_weights
+from sam3_angio.detector.curves import CurveLogger
 from sam3_angio.detector.predict import validate
 from sam3_angio.detector.progress import TrainingProgress
 from sam3_angio.detector.runtime import seed_everything
@@ -128,7 +129,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         self._batch_frames: list[str] = []
         self.history: list[dict[str, float]] = []
         super().__init__(**options)
-        self.logger.tb_logger.replay(self.history)
+        self.curves: CurveLogger = self.logger.tb_logger
+        self.curves.replay(self.history)
 
     def _setup_torch_dist_and_backend(self, cuda_conf: Any, distributed_conf: Any) -> None:
         del cuda_conf, distributed_conf  # set before, with a time-out in seconds

@@ -184,7 +184,7 @@ def _predict(trainer: PhaseTrainer, plan: _Plan) -> None:
 
 def _publish(trainer: PhaseTrainer, plan: _Plan, outs: Outs) -> None:
     require_unchanged(plan.origin, plan.phase)
-    trainer.logger.tb_logger.close()
+    trainer.curves.close()
     with replacing(outs.model) as folder:
         folder.mkdir()
         save_weights(trainer.model.module, folder / "checkpoint.pt")
