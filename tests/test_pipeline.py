@@ -17,9 +17,12 @@ from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from ruamel.yaml import YAML
 
+from sam3_angio.phantom.identity import planted_dates, planted_names
+
 pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[1]
+PATIENTS, SEED = 5, 11
 STAGES = ("extract", "convert", "split", "train_phase1", "evaluate")
 
 
@@ -78,8 +81,8 @@ class Clone:
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory):
     made = Clone(tmp_path_factory.mktemp("pipeline"))
-    made.run("python", "-m", "sam3_angio", "phantom", "--out", "data", "--patients", "5",
-             "--seed", "11", "--processes", "2")  # fmt: skip
+    made.run("python", "-m", "sam3_angio", "phantom", "--out", "data",
+             "--patients", str(PATIENTS), "--seed", str(SEED))  # fmt: skip
     made.set_parameters(
         train_phase1__epochs=3, evaluate__bootstrap_samples=200, split__val_fraction=0.4
     )
@@ -191,19 +194,30 @@ def test_a_queued_sweep_runs_each_value(clone):
     assert status.count("Success") == 2, status
 
 
-def test_nothing_personal_leaves_the_data_folder(clone):
-    from sam3_angio.phantom.cases import planted_identities  # noqa: PLC0415
+def _leaks(content: bytes) -> list[str]:
+    names = [
+        name
+        for name in planted_names(SEED, PATIENTS)
+        if any(name.encode(code) in content for code in ("utf-8", "utf-16-le", "latin-1"))
+    ]
+    # Eight digits of a longer number are no date.
+    text = re.findall(rb"(?<![\d.])\d{8}(?!\d)", content)
+    return names + [day for day in planted_dates(SEED, PATIENTS) if day.encode() in text]
 
-    forms = [text for identity in planted_identities(patients=5, seed=11) for text in identity]
-    needles = [form.encode(code) for form in forms for code in ("utf-8", "utf-16-le")]
-    assert len(needles) >= 20
-    folders = ["frames", "converted", "dataset", "models", "predictions", "metrics", "runs"]
-    files = [p for name in folders for p in (clone.path / name).rglob("*") if p.is_file()]
-    files += [clone.path / n for n in clone.run("git", "ls-files").splitlines()]
-    assert len(files) > 50
+
+def test_a_leak_would_be_found(clone):
+    runs = list((clone.path / "data/export").rglob("*.dcm"))
+    assert all(len(_leaks(path.read_bytes())) > 5 for path in runs)
+
+
+def test_nothing_personal_leaves_the_data_folder(clone):
+    folders = ["frames", "converted", "dataset", "models", "predictions", "metrics", "report"]
+    files = [p for name in (*folders, "runs") for p in (clone.path / name).rglob("*")]
+    written = clone.run("git", "diff", "--name-only", "HEAD~1").splitlines()
+    assert "dvc.lock" in written
+    files = [path for path in (*files, *(clone.path / n for n in written)) if path.is_file()]
+    assert len(files) > 100
     for path in files:
-        content = path.read_bytes()
-        found = [needle for needle in needles if needle in content]
-        assert not found, (path.relative_to(clone.path), found)
-    history = clone.run("git", "log", "--all", "--patch", "--format=%B")
-    assert not [form for form in forms if form in history]
+        name = str(path.relative_to(clone.path))
+        assert not _leaks(path.read_bytes() + name.encode()), name
+    assert not _leaks(clone.run("git", "log", "--all", "--format=%B").encode())
