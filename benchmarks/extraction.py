@@ -47,7 +47,13 @@ from sam3_angio.dicom.decode import codec
 from sam3_angio.dicom.reader import opened_run
 from sam3_angio.phantom.xa_file import encode_frame
 
-SYNTAXES = (ExplicitVRLittleEndian, RLELossless, JPEGLSLossless, JPEGLosslessSV1, JPEG2000Lossless)
+SYNTAXES = {
+    ExplicitVRLittleEndian: "native",
+    RLELossless: "RLE",
+    JPEGLSLossless: "JPEG-LS",
+    JPEGLosslessSV1: "JPEG Lossless",
+    JPEG2000Lossless: "JPEG 2000",
+}
 SIZES = ((512, 8), (1024, 12))
 
 
@@ -61,11 +67,6 @@ class Timing:
     whole_ms: float
     index_ms: float
     dcmtk_ms: float
-
-
-def short(syntax: UID) -> str:
-    """Return a transfer syntax's name in few words."""
-    return "native" if syntax == ExplicitVRLittleEndian else syntax.keyword.replace("Lossless", "")
 
 
 def picture(size: int, bits: int, random: np.random.Generator) -> np.ndarray:
@@ -150,8 +151,8 @@ def synthetic(folder: Path, frames: int) -> dict[str, Path]:
     paths = {}
     for size, bits in SIZES:
         run = np.array([picture(size, bits, random) for _ in range(frames)])
-        for syntax in SYNTAXES:
-            name = f"{short(syntax)} {size}² {bits} bit"
+        for syntax, short in SYNTAXES.items():
+            name = f"{short} {size}² {bits} bit"
             paths[name] = folder / f"{len(paths)}.dcm"
             write_run(paths[name], run, bits, syntax)
     return paths
@@ -162,9 +163,9 @@ def present(data: Path) -> dict[str, Path]:
     found = {}
     for path in sorted(data.rglob("*.dcm")):
         header = read_run_header(path, name="a run")
-        found[
-            f"data: {short(UID(header.transfer_syntax))} {header.columns}² {header.bits_stored} bit"
-        ] = path
+        syntax = UID(header.transfer_syntax)
+        short = SYNTAXES.get(syntax, syntax.name)
+        found[f"data: {short} {header.columns}² {header.bits_stored} bit"] = path
     return found
 
 

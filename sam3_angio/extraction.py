@@ -242,8 +242,13 @@ def _extract_frame(
         calibration, warnings = _calibration(row, frame, settings.data_folder)
     except DataError as error:
         return _failed(error.faults)
+    except MemoryError:
+        return _failed([_fault(row, "dicom", f"reading it takes over {_MEMORY_BYTES >> 30} GiB.")])
     finally:
         _limit_seconds(0)
+    if frame.view is None and math.isnan(row.view.primary_deg + row.view.secondary_deg):
+        message = "neither the run's header nor the site's table has a view angle."
+        return _failed([_fault(row, "primary_deg", message, "Fill it in the table.")])
     picture = display_8bit(frame, settings.percentile_low, settings.percentile_high)
     Image.fromarray(picture).save(folder / f"{row.frame_id}.png")
     return FrameResult(

@@ -99,9 +99,9 @@ def test_increments_of_a_moving_positioner_are_added(tmp_path, increments, expec
         PositionerMotion="DYNAMIC",
         PositionerPrimaryAngle="10",
         PositionerPrimaryAngleIncrement=increments,
-        PositionerSecondaryAngleIncrement=["0"],
     )
     assert [header.view(k).primary_deg for k in range(4)] == pytest.approx(expected)
+    assert {header.view(k).secondary_deg for k in range(4)} == {20.4}
     assert header.warnings == ()
 
 

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import math
 import subprocess
 import sys
 from dataclasses import replace
@@ -171,6 +172,13 @@ def test_pictures_of_before_stay_when_a_file_is_broken(site, tmp_path):
     with pytest.raises(DataError):
         extract_frames(rows, tmp_path / "frames", _settings(root), 1)
     assert {path.name: path.read_bytes() for path in (tmp_path / "frames").iterdir()} == before
+
+
+def test_a_frame_without_any_view_angle_is_a_fault_of_its_row(site, tmp_path):
+    root, rows = site
+    row = replace(rows[3], primary_deg=math.nan)
+    with pytest.raises(DataError, match=f"{row.frame_id}.*primary_deg"):
+        extract_frames([row], tmp_path / "frames", _settings(root), 1)
 
 
 def test_a_broken_contour_file_is_a_fault_of_its_row(site, tmp_path):

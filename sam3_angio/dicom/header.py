@@ -362,6 +362,8 @@ def _increments(facts: _Facts, warnings: list[tuple[str, str]], tag: int) -> tup
     if facts.code(MOTION) != "DYNAMIC":
         return ()
     values, frames = facts.decimals(tag) or (), facts.frames()
+    if not values and any(map(facts.decimals, (PRIMARY_INCREMENT, SECONDARY_INCREMENT))):
+        return (0.0,) * frames  # it moved around the other axis
     if len(values) == 1:
         values = (0.0, *values * (frames - 1))
     if len(values) != frames or not all(abs(value) <= 180 for value in values):
