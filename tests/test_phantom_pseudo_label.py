@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -50,6 +51,16 @@ def test_a_label_is_512_square_whatever_the_frame(size_px):
 def test_the_same_generator_gives_the_same_label(labels):
     for seed in range(3):
         np.testing.assert_array_equal(label(seed), labels[seed])
+
+
+def test_a_label_does_not_depend_on_the_number_of_threads(labels):
+    before = cv2.getNumThreads()
+    try:
+        for threads in (1, 2):
+            cv2.setNumThreads(threads)
+            np.testing.assert_array_equal(label(0), labels[0])
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_labels_are_good_but_not_true(labels):

@@ -33,7 +33,7 @@ Phase = Literal["INDEX BASELINE", "INDEX FINAL"]
 
 #: How often a segment is analysed where the heart has it, relative to the others.
 SEGMENT_WEIGHTS = {1: 10, 2: 13, 3: 8, 4: 5, 12: 14, 13: 16, 14: 6, 15: 7, 16: 5}
-SEGMENT_WEIGHTS |= {18: 8, 19: 8, 20: 7, 21: 5, 28: 9}
+SEGMENT_WEIGHTS |= {18: 8, 19: 8, 20: 7, 21: 5, 28: 13}
 
 #: Working views, (primary, secondary) in DICOM's signs.
 WORKING_VIEWS: dict[Artery, tuple[tuple[float, float], ...]] = {
@@ -291,7 +291,7 @@ def _run(heart: Heart, take: _Take, chosen: set[int], generator: np.random.Gener
     artery = segments()[take.cass].artery
     geometry = aimed(take.geometry, heart, artery)
     large = geometry.size_px == 1024
-    frames = int(generator.integers(5, 7) if large else generator.integers(6, 9))
+    frames = 5 if large else int(generator.integers(6, 8))
     seed = int(generator.integers(2**31))
     row = RowCase(
         cass=take.cass, frame_index=best_frames(frames, seed)[0], vessel_pattern=take.name

@@ -83,7 +83,9 @@ def _without_missed_branches(mask: BoolMask, generator: np.random.Generator) -> 
 def _depth(mask: BoolMask) -> FloatImage:
     """Return the distance of each pixel of a mask to the nearest pixel outside, 0 outside."""
     distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    return np.asarray(distance, np.float64)
+    # OpenCV takes another way, with other last digits, by processor and number of threads; the
+    # square of a distance between pixels is a whole number
+    return np.asarray(np.sqrt(np.rint(distance.astype(np.float64) ** 2)))
 
 
 def _branches(skeleton: BoolMask) -> NDArray[np.int32]:
