@@ -23,7 +23,7 @@ from pathlib import Path
 
 from sam3_angio.errors import ConfigError
 from sam3_angio.files import replacing
-from sam3_angio.intake.importing import import_table
+from sam3_angio.intake.importing import ImportSummary, import_table
 from sam3_angio.manifest import read_manifest
 from sam3_angio.phantom.patient_files import FrameFiles, write_patient
 from sam3_angio.phantom.site import (
@@ -49,7 +49,7 @@ def write_phantom(
     seed: int = 0,
     processes: int = 0,
     force: bool = False,
-) -> None:
+) -> ImportSummary:
     """Simulate a data set.
 
     Parameters
@@ -65,6 +65,11 @@ def write_phantom(
     force : bool
         Replace the folder if it holds a phantom. Anything else is never replaced.
 
+    Returns
+    -------
+    ImportSummary
+        What the import of the simulated export took in.
+
     Raises
     ------
     ConfigError
@@ -76,7 +81,7 @@ def write_phantom(
     _require_space(out, patients)
     try:
         with replacing(out) as folder:
-            _write(folder, patients, seed, processes)
+            return _write(folder, patients, seed, processes)
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -113,13 +118,13 @@ def _require_space(out: Path, patients: int) -> None:
         )
 
 
-def _write(folder: Path, patients: int, seed: int, processes: int) -> None:
+def _write(folder: Path, patients: int, seed: int, processes: int) -> ImportSummary:
     export = folder / "export"
     done = _simulated(partial(write_patient, export, seed), patients, processes)
     frames = list(chain.from_iterable(tracked(done, patients, "Simulating patients")))
     write_site_table(export / TABLE_NAME, (frame.row for frame in frames))
     write_kind(folder / "truth")
-    import_table(
+    summary = import_table(
         export / TABLE_NAME,
         folder,
         dicom_root=export / RUNS_FOLDER,
@@ -133,6 +138,7 @@ def _write(folder: Path, patients: int, seed: int, processes: int) -> None:
     # the manifest is sorted by frame; its column `row` is the line of the site's table
     rows = read_manifest(folder / "manifest.csv")
     write_truth(folder / "truth", rows, [frames[row.row - 2].truth for row in rows])
+    return summary
 
 
 def _simulated(
