@@ -25,12 +25,12 @@ def extract(
         percentile_high=config.extract.percentile_high,
     )
     found = extract_frames(read_manifest(manifest), out, settings, config.machine.processes)
-    for warning in found.warnings[:20]:
+    for warning in found.warnings[:20]:  # the count below is of all
         typer.echo(f"Warning: {warning}", err=True)
     typer.echo(
         f"{found.frames} frames of {found.runs} runs; table and header differ by more than 2° in "
         f"{found.different_angles} of {found.compared_angles} view angles; "
-        f"{len(found.warnings)} warnings, of which up to 20 are shown."
+        f"{len(found.warnings)} warnings."
     )
 
 

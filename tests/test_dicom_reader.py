@@ -182,7 +182,7 @@ def test_what_real_pictures_have_is_not_taken_for_damage(tmp_path, syntax, marke
         assert np.array_equal(read_frame(path, index, name="run").pixels, run[index])
 
 
-@pytest.mark.parametrize("size", [(512, 512), (1016, 960), (960, 1016), (1024, 1024), (440, 512)])
+@pytest.mark.parametrize("size", [(512, 512), (480, 508), (508, 480)])
 @pytest.mark.parametrize("contrast", [1.0, 0.1, 0.0])
 def test_pictures_of_little_contrast_are_not_taken_for_damage(tmp_path, size, contrast):
     random = np.random.default_rng(1)
