@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 _SECONDS_BETWEEN_LINES = 15.0
-_SHOWN = ("train/core_loss", "val/dice_semantic", "val/dice_instance", "val/presence_accuracy")
+_SHOWN = ("train/loss", "val/dice_semantic", "val/dice_instance", "val/presence_accuracy")
 
 
 class TrainingProgress:

@@ -31,6 +31,20 @@ from sam3_angio.detector.runtime import seed_everything
 from sam3_angio.errors import AngioError, Fault
 from sam3_angio.files import replacing
 
+#: Numbers of ``sam3``'s losses that become curves, and their names there.
+_CURVES = {
+    "core_loss": "loss",
+    "loss_ce": "classification",
+    "presence_loss": "presence",
+    "presence_dec_acc": "presence_accuracy",
+    "loss_bbox": "box",
+    "loss_giou": "giou",
+    "loss_mask": "mask_focal",
+    "loss_dice": "mask_dice",
+    "loss_semantic_seg": "semantic_focal",
+    "loss_semantic_dice": "semantic_dice",
+}
+
 
 class WarmCosine:
     """Learning rate: a linear rise, then half a cosine down to a hundredth.
@@ -196,11 +210,9 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
 
     def _record(self, outs: dict[str, float]) -> dict[str, float]:
         """Average an epoch's numbers over the workers and give them short names."""
-        prefix = "Losses/train_angio_"
         record = {
-            f"train/{name.removeprefix(prefix)}": float(value)
-            for name, value in outs.items()
-            if name.startswith(prefix) and "_aux_" not in name
+            f"train/{short}": float(outs[f"Losses/train_angio_{long}"])
+            for long, short in _CURVES.items()
         }
         record["train/grad_norm"] = _mean(self.gradient_clipper.norms)
         values = torch.tensor([record[name] for name in sorted(record)], dtype=torch.float64)

@@ -28,6 +28,8 @@ Result = TypeVar("Result")
 
 _LOCK_PATIENCE_S = 10.0
 _SETUP_PATIENCE = timedelta(hours=6)
+#: What a collective operation says when another worker is gone, or does not come.
+_LOST = ("Timed out", "timed out", "Timeout", "Connection closed by peer", "Connection reset")
 
 
 class _Groups:
@@ -45,6 +47,11 @@ def joined(timeout_s: float) -> Iterator[None]:
     timeout_s : float
         How long a worker waits for another one before it gives up. A worker that hangs takes the
         training down after this time.
+
+    Raises
+    ------
+    AngioError
+        Another worker is gone.
     """
     _alone_without_launcher()
     die_with_parent()
@@ -58,6 +65,14 @@ def joined(timeout_s: float) -> Iterator[None]:
     _Groups.patient = dist.new_group(backend="gloo", timeout=_SETUP_PATIENCE)
     try:
         yield
+    except RuntimeError as error:
+        if any(sign in str(error) for sign in _LOST):
+            raise AngioError(
+                f"A worker ended, or kept the others waiting for more than {timeout_s:.0f} s. What "
+                "it says above is the cause; if it says nothing it hung. Training resumes from the "
+                "last finished epoch when the stage is run again."
+            ) from error
+        raise
     finally:
         dist.destroy_process_group()
 
