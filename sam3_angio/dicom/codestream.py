@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from sam3_angio.dicom.elements import UnreadableError
 from sam3_angio.dicom.header import RunHeader
+from sam3_angio.dicom.tags import UnreadableError
 
 JPEG_LOSSLESS = "1.2.840.10008.1.2.4.57"
 JPEG_LOSSLESS_SV1 = "1.2.840.10008.1.2.4.70"

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3_angio.dicom import codestream
-from sam3_angio.dicom.elements import BIG_ENDIAN, DEFLATED, IMPLICIT, UnreadableError
 from sam3_angio.dicom.header import RunHeader
 from sam3_angio.dicom.structure import RLE
+from sam3_angio.dicom.tags import BIG_ENDIAN, DEFLATED, IMPLICIT, UnreadableError
 
 EXPLICIT = "1.2.840.10008.1.2.1"
 

@@ -1,10 +1,10 @@
 """The data elements of a DICOM file: an allow-list, read strictly and without recursion.
 
-Only the elements of :data:`WANTED` are ever taken into memory; every other value, a patient's name
-for one, is skipped unread, so it can reach no message and no output. The parser follows PS3.5
-clause 7 (explicit and implicit VR, sequences of defined and undefined length) and PS3.10 clause 7
-(preamble, file meta information). Depth, number and size of elements are bounded, and a deflated
-data set is inflated as a stream, never as a whole.
+Only the elements of :data:`~sam3_angio.dicom.tags.WANTED` are ever taken into memory; every other
+value, a patient's name for one, is skipped unread, so it can reach no message and no output. The
+parser follows PS3.5 clause 7 (explicit and implicit VR, sequences of defined and undefined length)
+and PS3.10 clause 7 (preamble, file meta information). Depth, number and size of elements are
+bounded.
 
 Conventions
 -----------
@@ -14,86 +14,29 @@ them meaning.
 
 from __future__ import annotations
 
-import io
+import re
 import struct
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-#: The elements that are read: keyword and value representation by tag (PS3.6).
-WANTED: Mapping[int, tuple[str, str]] = {
-    0x00080016: ("SOPClassUID", "UI"),
-    0x00080060: ("Modality", "CS"),
-    0x00181110: ("DistanceSourceToDetector", "DS"),
-    0x00181111: ("DistanceSourceToPatient", "DS"),
-    0x00181114: ("EstimatedRadiographicMagnificationFactor", "DS"),
-    0x00181164: ("ImagerPixelSpacing", "DS"),
-    0x00181500: ("PositionerMotion", "CS"),
-    0x00181510: ("PositionerPrimaryAngle", "DS"),
-    0x00181511: ("PositionerSecondaryAngle", "DS"),
-    0x00181520: ("PositionerPrimaryAngleIncrement", "DS"),
-    0x00181521: ("PositionerSecondaryAngleIncrement", "DS"),
-    0x0020000D: ("StudyInstanceUID", "UI"),
-    0x00280002: ("SamplesPerPixel", "US"),
-    0x00280004: ("PhotometricInterpretation", "CS"),
-    0x00280008: ("NumberOfFrames", "IS"),
-    0x00280010: ("Rows", "US"),
-    0x00280011: ("Columns", "US"),
-    0x00280100: ("BitsAllocated", "US"),
-    0x00280101: ("BitsStored", "US"),
-    0x00280102: ("HighBit", "US"),
-    0x00280103: ("PixelRepresentation", "US"),
-    0x00281040: ("PixelIntensityRelationship", "CS"),
-    0x00281050: ("WindowCenter", "DS"),
-    0x00281051: ("WindowWidth", "DS"),
-    0x00281052: ("RescaleIntercept", "DS"),
-    0x00281053: ("RescaleSlope", "DS"),
-    0x00281056: ("VOILUTFunction", "CS"),
-    0x00283000: ("ModalityLUTSequence", "SQ"),
-    0x00283002: ("LUTDescriptor", "US"),  # inside a LUT sequence
-    0x00283006: ("LUTData", "OW"),  # inside a LUT sequence
-    0x00283010: ("VOILUTSequence", "SQ"),
-    0x7FE00001: ("ExtendedOffsetTable", "OV"),
-    0x7FE00002: ("ExtendedOffsetTableLengths", "OV"),
-}
-
-PIXEL_DATA = 0x7FE00010
-DEFLATED = "1.2.840.10008.1.2.1.99"
-BIG_ENDIAN = "1.2.840.10008.1.2.2"
-IMPLICIT = "1.2.840.10008.1.2"
+from sam3_angio.dicom.source import MAX_INFLATED_BYTES, ByteSource, InflatingStream
+from sam3_angio.dicom.tags import (
+    BIG_ENDIAN,
+    DEFLATED,
+    IMPLICIT,
+    PIXEL_DATA,
+    WANTED,
+    UnreadableError,
+    tag_text,
+    vr_of,
+)
 
 _TRANSFER_SYNTAX = 0x00020010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
-_VR_32_BIT = frozenset(
-    ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")
-)
-_VR_16_BIT = frozenset(
-    (
-        "AE",
-        "AS",
-        "AT",
-        "CS",
-        "DA",
-        "DS",
-        "DT",
-        "FD",
-        "FL",
-        "IS",
-        "LO",
-        "LT",
-        "PN",
-        "SH",
-        "SL",
-        "SS",
-        "ST",
-        "TM",
-        "UI",
-        "UL",
-        "US",
-    )
-)
+_VR_32_BIT = frozenset(re.findall("..", "OBODOFOLOVOWSQSVUCUNURUTUV"))
+_VR_16_BIT = frozenset(re.findall("..", "AEASATCSDADSDTFDFLISLOLTPNSHSLSSSTTMUIULUS"))
 #: Representations that may stand for the one in WANTED.
 _ALTERNATIVES = {"US": ("US", "SS", "UN"), "OW": ("OW", "US", "SS", "UN"), "OV": ("OV", "UN")}
 
@@ -102,27 +45,6 @@ _MAX_PADDING_BYTES = 1 << 16
 MAX_VALUE_BYTES = 1 << 20
 MAX_ELEMENTS = 50_000
 MAX_DEPTH = 32
-MAX_INFLATED_BYTES = 1 << 30
-
-
-class UnreadableError(Exception):
-    """What a run's file has that cannot be trusted; the reader turns it into a ``DataError``.
-
-    Parameters
-    ----------
-    field : str
-        Element, such as ``Rows (0028,0010)``, or part of the file.
-    message : str
-        What was found and what was expected; no personal value.
-    fix : str
-        What to do about it.
-    """
-
-    def __init__(self, field: str, message: str, fix: str = "") -> None:
-        super().__init__(message)
-        self.field = field
-        self.message = message
-        self.fix = fix
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,107 +78,6 @@ class DataSet:
     pixel_bytes: int | None
 
 
-class ByteSource:
-    """Bytes with bounds: a read or a skip beyond the end is a fault, not a short answer.
-
-    Parameters
-    ----------
-    stream : BinaryIO
-        What to read from.
-    size : int
-        Number of bytes that may be read from it.
-    """
-
-    def __init__(self, stream: BinaryIO, size: int) -> None:
-        self._stream = stream
-        self.size = size
-        self.position = 0
-
-    def read(self, count: int) -> bytes:
-        """Return exactly `count` bytes."""
-        self._bounded(self.position + count)
-        content = self._stream.read(count)
-        if len(content) != count:
-            raise _truncated(self.position + len(content))
-        self.position += count
-        return content
-
-    def read_up_to(self, count: int) -> bytes:
-        """Return at most `count` bytes, fewer where the source ends."""
-        content = self._stream.read(count)
-        self.position += len(content)
-        return content
-
-    def seek(self, position: int) -> None:
-        """Go to an absolute position within the bounds."""
-        self._bounded(position)
-        if self._stream.seek(position) != position:
-            raise _truncated(position)
-        self.position = position
-
-    def skip(self, count: int) -> None:
-        """Go forward."""
-        self.seek(self.position + count)
-
-    def _bounded(self, position: int) -> None:
-        if position > self.size:
-            raise _truncated(self.size)
-
-
-def _truncated(size: int) -> UnreadableError:
-    return UnreadableError(
-        "", f"the file ends too early, after {size} bytes.", "Copy the run again from its source."
-    )
-
-
-class _Inflating(io.RawIOBase):
-    """A deflated data set (PS3.5 A.5) as a stream of bounded length that can be read forward.
-
-    Going back starts afresh, so memory stays at one chunk whatever the data inflate to.
-    """
-
-    def __init__(self, stream: BinaryIO, offset: int) -> None:
-        super().__init__()
-        self._stream = stream
-        self._offset = offset
-        self._restart()
-
-    def _restart(self) -> None:
-        self._stream.seek(self._offset)
-        self._inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        self._position = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def read(self, count: int = -1) -> bytes:
-        parts = []
-        while count > 0 and (part := self._inflate(min(count, 1 << 16))):
-            parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
-
-    def _inflate(self, limit: int) -> bytes:
-        part = b""
-        while not part and not self._inflater.eof:
-            content = self._inflater.unconsumed_tail or self._stream.read(1 << 15)
-            try:
-                part = self._inflater.decompress(content, limit)
-            except zlib.error:
-                raise UnreadableError("", "the deflated data set is damaged.") from None
-            if not content:
-                break
-        self._position += len(part)
-        return part
-
-    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
-        if position < self._position:
-            self._restart()
-        while self._position < position and self._inflate(min(position - self._position, 1 << 16)):
-            pass
-        return self._position
-
-
 def read_data_set(stream: BinaryIO, size: int) -> DataSet:
     """Read the wanted elements of a DICOM file, up to its pixels.
 
@@ -277,7 +98,7 @@ def read_data_set(stream: BinaryIO, size: int) -> DataSet:
     _require_preamble(source)
     transfer_syntax = _transfer_syntax(source)
     if transfer_syntax == DEFLATED:
-        inflating = _Inflating(stream, source.position)
+        inflating = InflatingStream(stream, source.position)
         source = ByteSource(inflating, MAX_INFLATED_BYTES)  # type: ignore[arg-type]
     return _parser(source, transfer_syntax).data_set(transfer_syntax)
 
@@ -369,7 +190,7 @@ class _Parser:
         tag = group << 16 | number
         is_explicit = self._explicit if explicit is None else explicit
         if group == 0xFFFE or not is_explicit:
-            return tag, _vr(tag), self._unsigned(4)
+            return tag, vr_of(tag), self._unsigned(4)
         vr = self._source.read(2).decode("latin-1")
         if vr in _VR_32_BIT:
             self._source.skip(2)
@@ -406,7 +227,7 @@ class _Parser:
                 )
             if tag not in WANTED:
                 self._skip(vr, length)
-            elif _vr(tag) == "SQ":
+            elif vr_of(tag) == "SQ":
                 sequences[tag] = self._first_item(tag, length)
             else:
                 self._require_vr(tag, vr)
@@ -437,7 +258,7 @@ class _Parser:
 
     @staticmethod
     def _require_vr(tag: int, vr: str) -> None:
-        wanted = _vr(tag)
+        wanted = vr_of(tag)
         if vr not in _ALTERNATIVES.get(wanted, (wanted, "UN")):
             message = f"the value representation is {vr}, expected {wanted}."
             raise UnreadableError(tag_text(tag), message)
@@ -489,24 +310,8 @@ class _Parser:
             tag, vr, value_length = self.element()
             if tag == _ITEM_END and end is None:
                 break
-            if tag in WANTED and _vr(tag) != "SQ":
+            if tag in WANTED and vr_of(tag) != "SQ":
                 values[tag] = self.value(tag, value_length)
             else:
                 self._skip(vr, value_length)
         return values
-
-
-def _vr(tag: int) -> str:
-    return WANTED[tag][1] if tag in WANTED else "UN"
-
-
-def tag_text(tag: int) -> str:
-    """Return a tag as people write it, with its keyword where it has one.
-
-    Examples
-    --------
-    >>> tag_text(0x00280010)
-    'Rows (0028,0010)'
-    """
-    number = f"({tag >> 16:04X},{tag & 0xFFFF:04X})"
-    return f"{WANTED[tag][0]} {number}" if tag in WANTED else number

@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3_angio.acquisition import ViewAngle
-from sam3_angio.dicom.elements import DataSet, UnreadableError, tag_text
+from sam3_angio.dicom.elements import DataSet
+from sam3_angio.dicom.tags import UnreadableError, tag_text
 
 ROWS, COLUMNS, FRAMES = 0x00280010, 0x00280011, 0x00280008
 BITS_ALLOCATED, BITS_STORED, HIGH_BIT = 0x00280100, 0x00280101, 0x00280102

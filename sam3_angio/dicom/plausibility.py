@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3_angio.dicom.decode import Pixels
-from sam3_angio.dicom.elements import UnreadableError
+from sam3_angio.dicom.tags import UnreadableError
 
 Neighbours = Callable[[], Sequence[Pixels]]
 

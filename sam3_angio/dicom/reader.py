@@ -19,7 +19,7 @@ from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
 from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode
-from sam3_angio.dicom.elements import DataSet, UnreadableError, read_data_set
+from sam3_angio.dicom.elements import DataSet, read_data_set
 from sam3_angio.dicom.header import RunHeader, run_header
 from sam3_angio.dicom.intact import CodedFrame, require_intact
 from sam3_angio.dicom.plausibility import (
@@ -29,6 +29,7 @@ from sam3_angio.dicom.plausibility import (
     require_width,
 )
 from sam3_angio.dicom.structure import FrameMap, frame_map
+from sam3_angio.dicom.tags import UnreadableError
 from sam3_angio.errors import DataError, Fault
 
 

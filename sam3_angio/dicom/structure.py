@@ -11,8 +11,10 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-from sam3_angio.dicom.elements import ByteSource, DataSet, UnreadableError, require_end
+from sam3_angio.dicom.elements import DataSet, require_end
 from sam3_angio.dicom.header import RunHeader
+from sam3_angio.dicom.source import ByteSource
+from sam3_angio.dicom.tags import UnreadableError
 
 RLE = "1.2.840.10008.1.2.5"
 
