@@ -38,14 +38,17 @@ class ViewAngle:
         >>> str(ViewAngle(primary_deg=-29.8, secondary_deg=20.4))
         'RAO 30 CRA 20'
         """
-        return " ".join(
-            part
-            for part in (
-                _side(self.primary_deg, "LAO", "RAO"),
-                _side(self.secondary_deg, "CRA", "CAU"),
+        return (
+            " ".join(
+                part
+                for part in (
+                    _side(self.primary_deg, "LAO", "RAO"),
+                    _side(self.secondary_deg, "CRA", "CAU"),
+                )
+                if part
             )
-            if part
-        ) or "AP"
+            or "AP"
+        )
 
     @property
     def name(self) -> str:
