@@ -221,3 +221,9 @@ def test_nothing_personal_leaves_the_data_folder(clone):
         name = str(path.relative_to(clone.path))
         assert not _leaks(path.read_bytes() + name.encode()), name
     assert not _leaks(clone.run("git", "log", "--all", "--format=%B").encode())
+
+
+def test_the_committed_data_are_what_the_generator_writes(tmp_path):
+    fresh = Clone(tmp_path)
+    fresh.run("python", "-m", "sam3_angio", "phantom", "--out", "data")
+    assert json.loads(fresh.run("dvc", "status", "--json", "data.dvc")) == {}
