@@ -66,8 +66,10 @@ def phantom(
     Example: sam3-angio phantom --out data --patients 12 --seed 7
     """
     from sam3_angio.phantom.dataset import write_phantom
+    from sam3_angio.report.intake import summary_table
 
-    write_phantom(out, patients=patients, seed=seed, processes=processes, force=force)
+    summary = write_phantom(out, patients=patients, seed=seed, processes=processes, force=force)
+    Console().print(summary_table(summary))
 
 
 @_commands.command("import")
