@@ -33,7 +33,7 @@ Phase = Literal["INDEX BASELINE", "INDEX FINAL"]
 
 #: How often a segment is analysed where the heart has it, relative to the others.
 SEGMENT_WEIGHTS = {1: 10, 2: 13, 3: 8, 4: 5, 12: 14, 13: 16, 14: 6, 15: 7, 16: 5}
-SEGMENT_WEIGHTS |= {18: 8, 19: 8, 20: 7, 21: 5, 28: 13}
+SEGMENT_WEIGHTS |= {18: 8, 19: 8, 20: 7, 21: 5, 28: 30}
 
 #: Working views, (primary, secondary) in DICOM's signs.
 WORKING_VIEWS: dict[Artery, tuple[tuple[float, float], ...]] = {
@@ -42,19 +42,19 @@ WORKING_VIEWS: dict[Artery, tuple[tuple[float, float], ...]] = {
 }
 
 #: Transfer syntaxes and how often they occur: JPEG Lossless is the laboratory's default.
-SYNTAX_SHARES = {JPEG_LOSSLESS: 0.68, JPEG_LS: 0.14, JPEG_2000: 0.10, RLE: 0.04, UNCOMPRESSED: 0.04}
+SYNTAX_SHARES = {JPEG_LOSSLESS: 0.68, JPEG_LS: 0.16, JPEG_2000: 0.10, RLE: 0.03, UNCOMPRESSED: 0.03}
 
 #: What a header may lack, and how often it does.
 GAP_SHARES = {"angles": 0.015, "sod": 0.05, "magnification": 0.08, "window": 0.04, "offsets": 0.25}
 
-_SEGMENTS_A_PATIENT = (0.3, 0.4, 0.22, 0.08)  # one, two, three, four
+_SEGMENTS_A_PATIENT = (0.34, 0.4, 0.2, 0.06)  # one, two, three, four
 _FIELDS_MM = (160.0, 175.0, 200.0)  # sides of the detector's field
 _LARGE_SHARE = 0.11
 _LESION_SHARE = 0.8
 _TREATED_SHARE = 0.85
 _OTHER_LESION_SHARE = 0.3
 _SECOND_VIEW_SHARE = 0.15
-_SHARED_RUN_SHARE = 0.05
+_SHARED_RUN_SHARE = 0.065
 _ENOUGH_QUALITY = 0.5
 
 
