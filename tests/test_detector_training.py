@@ -95,7 +95,7 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_one_that_was_not(pr
 
 def test_a_changed_parameter_starts_afresh(project):
     kill_after_first_checkpoint(project, count=1)
-    write_params(project, lr=0.002)
+    write_params(project, lr=0.0005)
     assert run_workers(train, folder=project) == [0], log_of(project)
     assert "resuming" not in log_of(project)
     assert len(list((project / "runs" / "phase1").iterdir())) == 2
