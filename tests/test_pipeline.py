@@ -84,7 +84,8 @@ def clone(tmp_path_factory):
     made.run("python", "-m", "sam3_angio", "phantom", "--out", "data",
              "--patients", str(PATIENTS), "--seed", str(SEED))  # fmt: skip
     made.set_parameters(
-        train_phase1__epochs=3,
+        train_phase1__epochs=30,
+        train_phase1__val_every=10,
         evaluate__bootstrap_samples=200,
         split__val_fraction=0.4,
         split__seed=5,  # three patients train, two validate
