@@ -94,6 +94,8 @@ def be_deterministic() -> None:
     torch.backends.cudnn.benchmark = False
     # The backward pass of grid sampling on CUDA has no deterministic form: warn, do not stop.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
+    # Finds reads of memory that nobody wrote, by filling each new tensor: a tool for debugging.
+    torch.utils.deterministic.fill_uninitialized_memory = False
 
 
 def die_with_parent() -> None:
