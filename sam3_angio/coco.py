@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 from pydantic import Field, TypeAdapter
 
+from sam3_angio.acquisition import SpacingSource
 from sam3_angio.anatomy import Artery
 from sam3_angio.errors import DataError, Fault
 from sam3_angio.files import write_json
@@ -37,6 +38,9 @@ _Id = Annotated[int, Field(ge=1, lt=2**53)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Length = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Name = Annotated[str, Field(pattern=r"^[^/\\\x00]{1,255}$")]
+
+#: x, y, width, height; see the module's conventions.
+Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +69,11 @@ class Category:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageEntry:
-    """One frame; lengths in pixels, angles in DICOM's signs, spacing None where unknown."""
+    """One frame; lengths in pixels, angles in DICOM's signs, spacing None where unknown.
+
+    `spacing_source` says how far the spacing can be trusted. It is None, and left out of the file,
+    where the spacing is that of a simulator: the truth.
+    """
 
     id: _Id
     file_name: _Name
@@ -79,6 +87,7 @@ class ImageEntry:
     secondary_deg: _Finite
     spacing_row_mm: _Finite | None
     spacing_column_mm: _Finite | None
+    spacing_source: SpacingSource | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,14 +148,43 @@ def decode_mask(rle: Rle) -> NDArray[np.bool_]:
     ValueError
         The code is malformed, or its runs do not add up to the number of pixels.
     """
+    runs = _checked_runs(rle)
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape(rle.size, order="F")
+
+
+def measure_rle(rle: Rle) -> tuple[int, Box]:
+    """Return a mask's area in pixels and its box from the runs alone, without the mask.
+
+    Raises
+    ------
+    ValueError
+        The code is malformed, or its runs do not add up to the number of pixels.
+    """
+    runs = _checked_runs(rle)
+    ends = np.cumsum(runs)[1::2]
+    lengths = runs[1::2]
+    first, last = (ends - lengths)[lengths > 0], ends[lengths > 0] - 1
+    if not len(first):
+        return 0, (0.0, 0.0, 0.0, 0.0)
+    rows = rle.size[0]
+    left, right = int(first[0] // rows), int(last[-1] // rows)
+    # A run that goes on into the next column holds a column's last row and the next one's first.
+    whole = (first // rows != last // rows).any()
+    top = 0 if whole else int((first % rows).min())
+    bottom = rows - 1 if whole else int((last % rows).max())
+    box = (float(left), float(top), float(right - left + 1), float(bottom - top + 1))
+    return int(lengths.sum()), box
+
+
+def _checked_runs(rle: Rle) -> NDArray[np.int64]:
     runs = _runs(rle.counts)
     rows, columns = rle.size
     if not (1 <= rows <= MAX_SIDE_PX and 1 <= columns <= MAX_SIDE_PX):
         raise ValueError("a side of the mask is out of range")
     if (runs < 0).any() or (runs > rows * columns).any() or runs.sum() != rows * columns:
         raise ValueError("the runs do not add up to the number of pixels")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape((rows, columns), order="F")
+    return runs
 
 
 def _runs(counts: str) -> NDArray[np.int64]:
@@ -169,7 +207,7 @@ def _runs(counts: str) -> NDArray[np.int64]:
     return np.asarray(runs)
 
 
-def mask_box(mask: NDArray[np.bool_]) -> tuple[float, float, float, float]:
+def mask_box(mask: NDArray[np.bool_]) -> Box:
     """Return the box of a mask, ``(x, y, width, height)`` in pixels; zeros for an empty mask."""
     columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
     if not len(columns):
@@ -198,7 +236,11 @@ def write_document(path: Path, document: Document) -> None:
     faults = _inconsistencies(path.name, document)
     if faults:
         raise DataError(f"{path.name} would not be valid:", faults)
-    write_json(path, asdict(document))
+    content = asdict(document)
+    for image in content["images"]:
+        if image["spacing_source"] is None:
+            del image["spacing_source"]
+    write_json(path, content)
 
 
 def load_document(path: Path) -> Document:
@@ -233,6 +275,7 @@ def _inconsistencies(name: str, document: Document) -> list[Fault]:
         *_doubled(name, "images", [image.frame_id for image in document.images]),
         *_doubled(name, "annotations", [mark.id for mark in document.annotations]),
         *_doubled(name, "categories", [category.id for category in document.categories]),
+        *(fault for image in document.images for fault in _spacing_faults(name, image)),
     ]
     images = {image.id: image for image in document.images}
     categories = {category.id for category in document.categories}
@@ -241,6 +284,14 @@ def _inconsistencies(name: str, document: Document) -> list[Fault]:
         if message:
             faults.append(Fault(file=name, field=f"annotations[id={mark.id}]", message=message))
     return faults
+
+
+def _spacing_faults(name: str, image: ImageEntry) -> list[Fault]:
+    is_known = {image.spacing_row_mm is not None, image.spacing_column_mm is not None}
+    if image.spacing_source is None or is_known == {image.spacing_source != "none"}:
+        return []
+    message = f"the spacing's source is '{image.spacing_source}', which its values contradict."
+    return [Fault(file=name, field=f"images[id={image.id}]", message=message)]
 
 
 def _doubled(name: str, field: str, ids: list[int] | list[str]) -> list[Fault]:
@@ -257,8 +308,7 @@ def _wrong_annotation(mark: Annotation, image: ImageEntry | None, categories: se
     if mark.segmentation.size != (image.height, image.width):
         return "the mask has another size than its image."
     try:
-        mask = decode_mask(mark.segmentation)
+        measured = measure_rle(mark.segmentation)
     except ValueError as error:
         return f"{error}."
-    measured = (float(np.count_nonzero(mask)), mask_box(mask))
     return "" if (mark.area, mark.bbox) == measured else "area or box are not the mask's."

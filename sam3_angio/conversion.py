@@ -276,6 +276,7 @@ def _image_entry(job: _Job) -> ImageEntry:
         secondary_deg=geometry.view.secondary_deg,
         spacing_row_mm=_known(geometry.spacing.row_mm),
         spacing_column_mm=_known(geometry.spacing.column_mm),
+        spacing_source=geometry.spacing.source,
     )
 
 

@@ -199,3 +199,25 @@ def test_a_faulty_document_is_not_written(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="would not be valid"):
         write_document(tmp_path / "d.json", broken)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_source_of_the_spacing_survives(tmp_path: Path) -> None:
+    known = replace(image(1), spacing_column_mm=0.3, spacing_source="calibration")
+    path = tmp_path / "document.json"
+    write_document(path, replace(document(), images=(known, image(2))))
+    assert [entry.spacing_source for entry in load_document(path).images] == ["calibration", None]
+    assert ["spacing_source" in entry for entry in json.loads(path.read_text())["images"]] == [
+        True,
+        False,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("column_mm", "source"), [(None, "sod_sid"), (0.3, "none"), (None, "none")]
+)
+def test_a_source_that_the_spacing_contradicts_is_refused(
+    tmp_path: Path, column_mm: float | None, source: str
+) -> None:
+    wrong = replace(image(1), spacing_column_mm=column_mm, spacing_source=source)
+    with pytest.raises(DataError, match="contradict"):
+        write_document(tmp_path / "d.json", replace(document(), images=(wrong, image(2))))

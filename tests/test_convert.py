@@ -32,7 +32,7 @@ def geometry_of(row: ManifestRow) -> FrameGeometry:
         frames=5,
         view=ViewAngle(primary_deg=row.primary_deg, secondary_deg=row.secondary_deg),
         angle_source="header",
-        spacing=PixelSpacing(row_mm=0.21, column_mm=math.nan, source="sod_sid"),
+        spacing=PixelSpacing(row_mm=0.21, column_mm=0.22, source="sod_sid"),
         transfer_syntax="1.2.840.10008.1.2.1",
         bits_stored=8,
         display="window",
@@ -126,8 +126,21 @@ def test_an_image_entry_carries_what_the_contract_says(work: Converted) -> None:
         "primary_deg": row.primary_deg,
         "secondary_deg": row.secondary_deg,
         "spacing_row_mm": 0.21,
-        "spacing_column_mm": None,
+        "spacing_column_mm": 0.22,
+        "spacing_source": "sod_sid",
     }
+
+
+def test_an_unknown_spacing_is_null_and_its_source_none(work: Converted) -> None:
+    work.load()
+    unknown = PixelSpacing(row_mm=math.nan, column_mm=math.nan, source="none")
+    work.geometry = {
+        frame: replace(known, spacing=unknown) for frame, known in work.geometry.items()
+    }
+    work.run()
+    entry = json.loads((work.out / "vessel_tree.json").read_text())["images"][0]
+    assert (entry["spacing_row_mm"], entry["spacing_column_mm"]) == (None, None)
+    assert entry["spacing_source"] == "none"
 
 
 def test_the_order_of_rows_changes_nothing(work: Converted) -> None:
