@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +14,7 @@ from rich.console import Console
 
 from sam3_angio import __version__
 from sam3_angio.command import reporting
-from sam3_angio.errors import DataError
+from sam3_angio.errors import AngioError, DataError
 
 
 class PrimarySignOption(StrEnum):
@@ -114,6 +116,26 @@ def import_(
         write_faults(faults, summary.warnings)
         console.print(fault_table(summary.warnings))
     console.print(summary_table(summary))
+
+
+@_commands.command("pretrain-tiny")
+def pretrain_tiny(
+    out: Annotated[Path, typer.Option(help="Folder of tiny.pt and its card.")] = Path(
+        "models/tiny"
+    ),
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes; another number is another run.")
+    ] = 2,
+) -> None:
+    """Train the tiny model on drawn scenes, for hours; the weights that ship came from this.
+
+    An interrupted run resumes. Example: sam3-angio pretrain-tiny --out models/tiny
+    """
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    work = ["-m", "sam3_angio.detector.pretraining", "--out", str(out)]
+    done = subprocess.run([*launcher, f"--nproc_per_node={workers}", *work], check=False)
+    if done.returncode:
+        raise AngioError("The pretraining ended early; its workers say above why.")
 
 
 @_commands.command()

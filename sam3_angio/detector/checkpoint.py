@@ -20,9 +20,22 @@ from sam3_angio.files import replacing
 _SHOWN = 10
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a model's weights and buffers."""
+def save_weights(model: nn.Module, path: Path, *, half: bool = False) -> None:
+    """Write a model's weights and buffers.
+
+    Parameters
+    ----------
+    model : nn.Module
+    path : Path
+    half : bool
+        Whether real numbers are kept in half precision, for a file of half the size.
+    """
     state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    if half:
+        state = {
+            name: value.half() if value.is_floating_point() else value
+            for name, value in state.items()
+        }
     # Given a path, torch writes the file's name into the file, here that of the temporary one.
     with replacing(path) as temporary, temporary.open("wb") as stream:
         torch.save({"model": state}, stream)
