@@ -25,6 +25,7 @@ from sam3_angio.coco import (
     encode_mask,
     load_document,
     mask_box,
+    measure_rle,
     of_images,
     write_document,
 )
@@ -78,6 +79,22 @@ def test_codes_mean_to_pycocotools_what_they_mean_here(mask: np.ndarray) -> None
     assert (coco_mask.decode(code).astype(bool) == mask).all()
     assert coco_mask.area(code) == mask.sum()
     assert tuple(coco_mask.toBbox(code)) == mask_box(mask)
+
+
+@given(masks)
+def test_area_and_box_come_from_the_runs_alone(mask: np.ndarray) -> None:
+    assert measure_rle(encode_mask(mask)) == (mask.sum(), mask_box(mask))
+
+
+@given(st.text(alphabet="0123456789", max_size=8))
+@example("001")
+def test_runs_of_no_length_change_neither_area_nor_box(counts: str) -> None:
+    code = Rle(size=(3, 4), counts=counts)
+    try:
+        mask = decode_mask(code)
+    except ValueError:
+        return
+    assert measure_rle(code) == (mask.sum(), mask_box(mask))
 
 
 def test_large_sparse_masks_survive() -> None:

@@ -11,7 +11,14 @@ from pycocotools.cocoeval import COCOeval
 from sklearn.metrics import roc_auc_score
 
 from sam3_angio.coco import encode_mask, mask_box
-from sam3_angio.scoring.detection import average_precision, presence_scores, roc_auc
+from sam3_angio.scoring.detection import (
+    average_precision,
+    detection_matches,
+    precision_by_category,
+    presence_scores,
+    weighted_auc,
+    weighted_precision,
+)
 from sam3_angio.scoring.statistics import Resampling
 
 RESAMPLING = Resampling(samples=200, confidence=0.95, seed=0)
@@ -168,9 +175,47 @@ def test_the_interval_is_that_of_the_evaluator_run_on_resampled_pictures():
     assert precision.ap50.high == pytest.approx(high, abs=0.3 * width)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_count_pictures_as_often_as_the_evaluator_would_see_them(seed):
+    images = 9
+    truth, results = random_case(seed, images)
+    patients = {image: f"p{image % 4}" for image in range(1, images + 1)}
+    weights = np.random.default_rng(seed).integers(0, 4, 4)
+    copies, found, number = [], [], 0
+    for image, patient in patients.items():
+        for _ in range(weights[int(patient[1])]):
+            number += 1
+            copies += [
+                m | {"image_id": number} for m in truth["annotations"] if m["image_id"] == image
+            ]
+            found += [r | {"image_id": number} for r in results if r["image_id"] == image]
+    nobody = dict.fromkeys(range(1, number + 1), "p")
+    expected = average_precision(document(number, copies, categories=2), found, nobody, RESAMPLING)
+    matches = detection_matches(truth, results, patients)
+    for thresholds, figure in ((slice(None), expected.ap), (slice(0, 1), expected.ap50)):
+        weighted = weighted_precision(matches, thresholds).of_weights(weights[None].astype(float))
+        assert weighted[0] == pytest.approx(figure.mean)
+
+
+def test_categories_average_to_the_whole():
+    truth, results = random_case(4, images=20)
+    precision = precision_by_category(truth, results, owners(20), RESAMPLING)
+    assert set(precision) == {None, 1, 2}
+    mean = (precision[1].ap.mean + precision[2].ap.mean) / 2
+    assert precision[None].ap.mean == pytest.approx(mean)
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_the_area_under_the_curve_agrees_with_scikit_learn(seed):
     rng = np.random.default_rng(seed)
     positive = rng.random(60) < 0.4
     scores = np.round(rng.random(60) + 0.3 * positive, 1)
-    assert roc_auc(scores, positive) == pytest.approx(roc_auc_score(positive, scores))
+    patients = rng.integers(0, 7, 60)
+    weights = rng.integers(0, 3, 7)
+    area = weighted_auc(scores, positive, [f"p{number}" for number in patients])
+    expected = (
+        roc_auc_score(positive, scores),
+        roc_auc_score(positive, scores, sample_weight=weights[patients]),
+    )
+    figures = area.of_weights(np.stack([np.ones(7), weights]).astype(float))
+    assert figures == pytest.approx(np.array(expected))

@@ -11,8 +11,13 @@ from scipy import stats
 from sam3_angio.scoring.statistics import (
     Resampling,
     estimate_difference,
+    estimate_figure,
     estimate_mean,
     estimate_statistic,
+    figure_difference,
+    standard_error,
+    weighted_mean,
+    weighted_totals,
 )
 
 RESAMPLING = Resampling(samples=500, confidence=0.95, seed=3)
@@ -119,6 +124,70 @@ def test_a_statistic_of_rows_that_is_a_mean_equals_the_mean():
     assert statistic.mean == pytest.approx(mean.mean)
     assert statistic.low == pytest.approx(mean.low)
     assert statistic.high == pytest.approx(mean.high)
+
+
+def test_a_figure_of_weights_has_scipys_interval():
+    rng = np.random.default_rng(9)
+    values = rng.beta(8, 2, 90)
+    patients = [f"p{number:02}" for number in rng.integers(0, 25, 90)]
+    by_scipy, ours = (
+        estimate_mean(values, patients, RESAMPLING),
+        estimate_figure(weighted_mean(values, patients), RESAMPLING),
+    )
+    assert (ours.n, ours.patients) == (by_scipy.n, by_scipy.patients)
+    np.testing.assert_allclose(
+        [ours.mean, ours.low, ours.high], [by_scipy.mean, by_scipy.low, by_scipy.high]
+    )
+
+
+def test_a_figure_that_is_no_mean_has_the_interval_of_resampled_rows():
+    rng = np.random.default_rng(10)
+    counts = rng.integers(0, 4, (60, 2)).astype(float)
+    patients = of_patients(*[3] * 20)
+
+    def formula(totals: np.ndarray) -> np.ndarray:
+        return totals[:, 0] ** 2 / (1 + totals[:, 1])
+
+    figure = weighted_totals(counts, patients, formula)
+    expected = estimate_statistic(
+        lambda rows: float(formula(counts[rows].sum(axis=0)[None])[0]), patients, RESAMPLING
+    )
+    ours = estimate_figure(figure, RESAMPLING)
+    np.testing.assert_allclose(
+        [ours.mean, ours.low, ours.high], [expected.mean, expected.low, expected.high]
+    )
+
+
+def test_the_difference_of_figures_is_paired():
+    values = np.random.default_rng(11).uniform(size=30)
+    patients = of_patients(*[2] * 15)
+    first, second = weighted_mean(values + 0.25, patients), weighted_mean(values, patients)
+    estimate = estimate_figure(figure_difference(first, second), RESAMPLING)
+    assert estimate.low == pytest.approx(0.25)
+    assert estimate.high == pytest.approx(0.25)
+    with pytest.raises(ValueError, match="different patients"):
+        figure_difference(first, weighted_mean([1.0], ["p99"]))
+
+
+def test_resamples_without_a_value_take_no_part():
+    # Only the first patient has a value; a resample without that patient has none.
+    figure = weighted_mean([0.5, NAN, NAN], ["p0", "p1", "p2"])
+    whole = weighted_totals(
+        np.array([[0.5, 1.0], [0.0, 0.0], [0.0, 0.0]]),
+        ["p0", "p1", "p2"],
+        lambda totals: np.where(totals[:, 1] > 0, 0.5, NAN),
+    )
+    assert figure.undefined == 2
+    estimate = estimate_figure(whole, RESAMPLING)
+    assert (estimate.mean, estimate.low, estimate.high) == (0.5, 0.5, 0.5)
+
+
+def test_the_standard_error_of_a_mean_is_the_textbooks():
+    values = np.random.default_rng(12).normal(0, 1, 400)
+    figure = weighted_mean(values, of_patients(*[1] * 400))
+    many = Resampling(samples=4000, confidence=0.95, seed=0)
+    assert standard_error(figure, many) == pytest.approx(values.std(ddof=1) / 20, rel=0.05)
+    assert math.isnan(standard_error(weighted_mean([1.0, 2.0], ["p0", "p0"]), many))
 
 
 def test_the_interval_covers_the_true_mean_about_as_often_as_it_says():

@@ -19,20 +19,21 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from faster_coco_eval import COCO, COCOeval_faster
-from scipy import stats
 
 from sam3_angio.scoring.statistics import (
     Estimate,
     IntArray,
     Resampling,
+    WeightedFigure,
+    estimate_figure,
     estimate_mean,
-    estimate_statistic,
+    ratio,
 )
 
 BoolArray = npt.NDArray[np.bool_]
@@ -47,6 +48,8 @@ RECALL_POINTS: FloatArray = np.linspace(0, 1, 101)
 
 #: The best-scored detections of a picture and category that count.
 MAX_DETECTIONS = 100
+
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,22 +92,47 @@ class PresenceScores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Matches:
+class CategoryMatches:
     """Detections of one category, best first, and what each matched.
 
     Attributes
     ----------
+    category : int
+        Its id.
     matched : (T, D) bool ndarray
         By IoU threshold.
-    image : (D,) int ndarray
-        Number of the detection's picture.
-    references : (I,) int ndarray
-        Objects of the category by picture.
+    patient : (D,) int ndarray
+        Number of the patient whose picture it is.
+    references : (P,) ndarray
+        Objects of the category by patient.
+    precision : (T, R) float ndarray
+        By IoU threshold and recall point, as the library has it; NaN without objects.
     """
 
+    category: int
     matched: BoolArray
-    image: IntArray
-    references: IntArray
+    patient: IntArray
+    references: FloatArray
+    precision: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matches:
+    """All categories of a document, and the patients whose pictures they are.
+
+    Attributes
+    ----------
+    categories : tuple of CategoryMatches
+        By id.
+    patients : tuple of str
+        Distinct, by number.
+    pictures : int
+        How many there are.
+    """
+
+    categories: tuple[CategoryMatches, ...]
+    patients: tuple[str, ...]
+    pictures: int
 
 
 def average_precision(
@@ -125,24 +153,59 @@ def average_precision(
         Whose picture it is, by image id.
     resampling : Resampling
     """
-    precision, overlaps = _evaluated(document, results)
-    matches = _matches(document, results, overlaps)
-    owners = [patients[image] for image in sorted(image["id"] for image in document["images"])]
+    return _estimated(detection_matches(document, results, patients), resampling)
 
+
+def precision_by_category(
+    document: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    patients: Mapping[int, str],
+    resampling: Resampling,
+) -> dict[int | None, AveragePrecision]:
+    """Return mask average precision of each category that has an object; of all under None."""
+    matches = detection_matches(document, results, patients)
+    return {None: _estimated(matches, resampling)} | {
+        category.category: _estimated(replace(matches, categories=(category,)), resampling)
+        for category in matches.categories
+        if category.references.any()
+    }
+
+
+def weighted_precision(matches: Matches, thresholds: slice) -> WeightedFigure:
+    """Return average precision as a function of patients' weights.
+
+    Parameters
+    ----------
+    matches : Matches
+    thresholds : slice
+        Of `IOU_THRESHOLDS`; the mean over them is the figure.
+    """
+    rows = range(len(IOU_THRESHOLDS))[thresholds]
+    counts = [
+        (category.references, [_counts_at_hits(category, row) for row in rows])
+        for category in matches.categories
+    ]
+
+    def of_weights(weights: FloatArray) -> FloatArray:
+        total, defined = np.zeros(len(weights)), np.zeros(len(weights))
+        for references, by_threshold in counts:
+            objects = weights @ references
+            figures = [
+                _interpolated(weights @ detections, weights @ found, np.maximum(objects, 1))
+                for detections, found in by_threshold
+            ]
+            total += np.where(objects > 0, np.mean(figures, axis=0), 0)
+            defined += objects > 0
+        return ratio(total, defined)
+
+    return WeightedFigure(patients=matches.patients, n=matches.pictures, of_weights=of_weights)
+
+
+def _estimated(matches: Matches, resampling: Resampling) -> AveragePrecision:
     def estimate(thresholds: slice) -> Estimate:
-        def resampled(rows: IntArray) -> float:
-            weights = np.bincount(rows, minlength=len(owners))
-            return _weighted_precision(matches, weights, thresholds)
-
-        interval = estimate_statistic(resampled, owners, resampling)
-        return Estimate(
-            mean=_defined_mean(precision[thresholds]),
-            low=interval.low,
-            high=interval.high,
-            n=interval.n,
-            patients=interval.patients,
-            undefined=0,
-        )
+        interval = estimate_figure(weighted_precision(matches, thresholds), resampling)
+        chosen = [category.precision[thresholds] for category in matches.categories]
+        return replace(interval, mean=_defined_mean(np.concatenate(chosen, axis=None)))
 
     return AveragePrecision(
         ap=estimate(slice(None)), ap50=estimate(slice(0, 1)), ap75=estimate(slice(5, 6))
@@ -181,26 +244,76 @@ def presence_scores(
         recall=part(truth),
         specificity=part(~truth),
         accuracy=part(np.ones_like(truth)),
-        auc=estimate_statistic(
-            lambda rows: roc_auc(scores[rows], truth[rows]), list(patients), resampling
-        ),
+        auc=estimate_figure(weighted_auc(scores, truth, patients), resampling),
     )
 
 
-def roc_auc(scores: FloatArray, positive: BoolArray) -> float:
-    """Return the area under the ROC curve, ties counting half; NaN where a class is missing.
+def weighted_auc(
+    scores: FloatArray, positive: BoolArray, patients: Sequence[str]
+) -> WeightedFigure:
+    """Return the area under the ROC curve, ties counting half, as a function of patients' weights.
 
-    Examples
-    --------
-    >>> roc_auc(np.array([0.9, 0.4, 0.4]), np.array([True, True, False]))
-    0.75
+    The area is a mean over pairs of a positive and a negative; the pairs are summed by the two
+    patients that they belong to, once.
+
+    Parameters
+    ----------
+    scores : (N,) ndarray
+    positive : (N,) bool ndarray
+    patients : (N,) sequence of str
     """
-    positives, negatives = int(positive.sum()), int((~positive).sum())
-    if not positives or not negatives:
-        return math.nan
-    # Mann and Whitney's U from the sum of the positives' ranks.
-    ranks = stats.rankdata(scores)[positive].sum()
-    return float((ranks - positives * (positives + 1) / 2) / (positives * negatives))
+    names, codes = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    count = len(names)
+    positives = np.bincount(codes[positive], minlength=count).astype(np.float64)
+    negatives = np.bincount(codes[~positive], minlength=count).astype(np.float64)
+    won = np.zeros((count, count))
+    for patient in range(count):
+        of_patient = np.sort(scores[~positive & (codes == patient)])
+        below = np.searchsorted(of_patient, scores[positive], side="left")
+        upto = np.searchsorted(of_patient, scores[positive], side="right")
+        won[:, patient] = np.bincount(codes[positive], weights=(below + upto) / 2, minlength=count)
+
+    def of_weights(weights: FloatArray) -> FloatArray:
+        pairs = (weights @ positives) * (weights @ negatives)
+        return ratio(((weights @ won) * weights).sum(axis=1), pairs)
+
+    return WeightedFigure(patients=tuple(names.tolist()), n=len(scores), of_weights=of_weights)
+
+
+def detection_matches(
+    document: Mapping[str, Any],
+    results: Sequence[Mapping[str, Any]],
+    patients: Mapping[int, str],
+) -> Matches:
+    """Run COCO's evaluation and note what each detection matched; parameters as above."""
+    precision, overlaps = _evaluated(document, results)
+    images = sorted(image["id"] for image in document["images"])
+    names, owner = np.unique([patients[image] for image in images], return_inverse=True)
+    objects = Counter((mark["image_id"], mark["category_id"]) for mark in document["annotations"])
+    scores: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
+    for result in results:
+        scores[result["image_id"], result["category_id"]].append(result["score"])
+    collected = []
+    for number, category in enumerate(sorted(entry["id"] for entry in document["categories"])):
+        pairs = [(image, category) for image in images]
+        best = [sorted(scores[pair], reverse=True)[:MAX_DETECTIONS] for pair in pairs]
+        matched = [
+            _greedy(overlaps[pair], len(of), objects[pair])
+            for pair, of in zip(pairs, best, strict=True)
+        ]
+        order = np.argsort(-np.concatenate([np.asarray(of) for of in best]), kind="stable")
+        collected.append(
+            CategoryMatches(
+                category=category,
+                matched=np.concatenate(matched, axis=1)[:, order],
+                patient=np.repeat(owner, [len(of) for of in best])[order],
+                references=np.bincount(owner, weights=[objects[pair] for pair in pairs]),
+                precision=precision[..., number],
+            )
+        )
+    return Matches(
+        categories=tuple(collected), patients=tuple(names.tolist()), pictures=len(images)
+    )
 
 
 def _evaluated(
@@ -232,33 +345,6 @@ def _defined_mean(precision: FloatArray) -> float:
     return float(defined.mean()) if defined.size else math.nan
 
 
-def _matches(
-    document: Mapping[str, Any], results: Sequence[Mapping[str, Any]], overlaps: Overlaps
-) -> list[_Matches]:
-    images = sorted(image["id"] for image in document["images"])
-    objects = Counter((mark["image_id"], mark["category_id"]) for mark in document["annotations"])
-    scores: defaultdict[tuple[int, int], list[float]] = defaultdict(list)
-    for result in results:
-        scores[result["image_id"], result["category_id"]].append(result["score"])
-    collected = []
-    for category in sorted(entry["id"] for entry in document["categories"]):
-        pairs = [(image, category) for image in images]
-        best = [sorted(scores[pair], reverse=True)[:MAX_DETECTIONS] for pair in pairs]
-        matched = [
-            _greedy(overlaps[pair], len(of), objects[pair])
-            for pair, of in zip(pairs, best, strict=True)
-        ]
-        order = np.argsort(-np.concatenate([np.asarray(of) for of in best]), kind="stable")
-        collected.append(
-            _Matches(
-                matched=np.concatenate(matched, axis=1)[:, order],
-                image=np.repeat(np.arange(len(images)), [len(of) for of in best])[order],
-                references=np.array([objects[pair] for pair in pairs]),
-            )
-        )
-    return collected
-
-
 def _greedy(overlap: FloatArray, detections: int, references: int) -> BoolArray:
     """Match detections, best score first, each to its best free reference, at each threshold."""
     matched = np.zeros((len(IOU_THRESHOLDS), detections), dtype=bool)
@@ -273,38 +359,37 @@ def _greedy(overlap: FloatArray, detections: int, references: int) -> BoolArray:
     return matched
 
 
-def _weighted_precision(
-    categories: Sequence[_Matches], weights: IntArray, thresholds: slice
-) -> float:
-    """Return average precision with each picture counted `weights` times."""
-    figures = []
-    for matches in categories:
-        objects = int(weights @ matches.references)
-        if objects:
-            matched, weight = matches.matched[thresholds], weights[matches.image]
-            figures.append(_interpolated(matched, weight, objects))
-    return float(np.mean(figures)) if figures else math.nan
+def _counts_at_hits(category: CategoryMatches, row: int) -> tuple[FloatArray, FloatArray]:
+    """Count detections, and those that match, up to each match; both (P, M), by patient.
+
+    Precision changes for the better at a match only, so the matches are all that is looked at.
+    """
+    hits = np.flatnonzero(category.matched[row])
+    patients = np.arange(len(category.references))[:, None]
+    upto_last = category.patient[: hits[-1] + 1] if len(hits) else category.patient[:0]
+    detections = np.cumsum(patients == upto_last, axis=1)[:, hits]
+    found = np.cumsum(patients == category.patient[hits], axis=1)
+    return detections.astype(np.float64), found.astype(np.float64)
 
 
-def _interpolated(matched: BoolArray, weight: IntArray, objects: int) -> float:
+def _interpolated(detections: FloatArray, found: FloatArray, objects: FloatArray) -> FloatArray:
     """Return the mean over COCO's recall points of the best precision at that recall or above.
 
     Parameters
     ----------
-    matched : (T, D) bool ndarray
-        By threshold and detection, best first.
-    weight : (D,) int ndarray
-        How often each detection counts.
-    objects : int
+    detections, found : (B, M) ndarray
+        Detections, and matches among them, up to each match.
+    objects : (B,) ndarray
         How many there are to find, at least one.
+
+    Returns
+    -------
+    (B,) ndarray
     """
-    found = np.cumsum(matched * weight, axis=1)
-    precision = found / np.maximum(np.cumsum(weight), 1)
-    envelope = np.zeros((len(matched), matched.shape[1] + 1))
-    envelope[:, :-1] = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    recall = found / objects
-    values = [
-        of_threshold[np.searchsorted(reached, RECALL_POINTS, side="left")]
-        for of_threshold, reached in zip(envelope, recall, strict=True)
-    ]
-    return float(np.mean(values))
+    precision = found / np.maximum(detections, 1)
+    envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    recall = found / objects[:, None]
+    # How many of the recall points are reached with each match; a sum may fall short by a bit.
+    reached = np.floor(recall * (len(RECALL_POINTS) - 1) + _ROUNDING) + 1
+    gained = np.diff(reached, axis=1, prepend=0)
+    return np.asarray((envelope * gained).sum(axis=1) / len(RECALL_POINTS))

@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from sam3_angio.coco import Rle, decode_mask
+from sam3_angio.coco import Rle, measure_rle
 from sam3_angio.errors import DataError, Fault
 from sam3_angio.strict_json import read_json
 
@@ -166,7 +166,7 @@ def _result_faults(
 
 def _mask_fault(rle: Rle) -> str:
     try:
-        decode_mask(rle)
+        measure_rle(rle)
     except ValueError as error:
         return f"{error}."
     return ""

@@ -13,6 +13,11 @@ Every frame has the same weight in a mean, so a patient with more frames counts 
 undefined value: it takes no part in the mean and is counted in ``undefined``. Where BCa is not
 defined (all resamples agree, or leaving a patient out changes nothing) the percentile interval
 stands in. One patient gives no interval: NaN.
+
+A figure that is no mean (an F1 score, an area under a curve) is a function of the patients'
+weights: 1 for every patient gives the figure itself, the numbers of times that each was drawn give
+a resample, and 0 for one of them leaves that patient out. Resamples in which it is undefined take
+no part in its interval.
 """
 
 from __future__ import annotations
@@ -21,6 +26,7 @@ import math
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -166,6 +172,177 @@ def estimate_statistic(
     if not math.isnan(value):
         low, high = _interval(of_patients, count, resampling, vectorized=False)
     return Estimate(mean=value, low=low, high=high, n=len(codes), patients=count, undefined=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightedFigure:
+    """A figure as a function of how often each patient counts.
+
+    Attributes
+    ----------
+    patients : tuple of str
+        Distinct, in the order of the weights.
+    n : int
+        How many values (frames, queries) stand behind it.
+    of_weights : callable
+        Takes (B, P) weights and gives (B,) figures, NaN where undefined.
+    undefined : int
+        How many values were undefined and took no part.
+    """
+
+    patients: tuple[str, ...]
+    n: int
+    of_weights: Callable[[FloatArray], FloatArray]
+    undefined: int = 0
+
+
+def weighted_mean(values: Sequence[float] | FloatArray, patients: Sequence[str]) -> WeightedFigure:
+    """Return the mean over values, NaN left out, as a function of patients' weights.
+
+    Parameters
+    ----------
+    values : (N,) sequence of float
+    patients : (N,) sequence of str
+    """
+    array = np.asarray(values, dtype=np.float64)
+    defined = ~np.isnan(array)
+    owners = np.asarray(patients, dtype=str)[defined]
+    kept = array[defined]
+    return weighted_totals(
+        np.stack([kept, np.ones_like(kept)], axis=1),
+        owners.tolist(),
+        lambda totals: ratio(totals[:, 0], totals[:, 1]),
+        undefined=int((~defined).sum()),
+    )
+
+
+def weighted_totals(
+    counts: FloatArray,
+    patients: Sequence[str],
+    formula: Callable[[FloatArray], FloatArray],
+    undefined: int = 0,
+) -> WeightedFigure:
+    """Return a formula of sums over rows as a function of patients' weights.
+
+    Parameters
+    ----------
+    counts : (N, K) ndarray
+        What each row adds to the sums.
+    patients : (N,) sequence of str
+        Whose row it is.
+    formula : callable
+        Takes (B, K) sums and gives (B,) figures.
+    undefined : int
+        How many rows were left out as undefined.
+    """
+    names, codes = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+    totals = np.zeros((len(names), counts.shape[1]))
+    np.add.at(totals, codes, counts)
+    return WeightedFigure(
+        patients=tuple(names.tolist()),
+        n=len(counts),
+        of_weights=lambda weights: formula(weights @ totals),
+        undefined=undefined,
+    )
+
+
+def figure_difference(first: WeightedFigure, second: WeightedFigure) -> WeightedFigure:
+    """Return ``first - second`` under the same weights: paired by patient.
+
+    Raises
+    ------
+    ValueError
+        The figures are of different patients.
+    """
+    if first.patients != second.patients:
+        raise ValueError("figures of different patients are no pair")
+    return WeightedFigure(
+        patients=first.patients,
+        n=min(first.n, second.n),
+        of_weights=lambda weights: first.of_weights(weights) - second.of_weights(weights),
+        undefined=max(first.undefined, second.undefined),
+    )
+
+
+def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
+    """Return ``part / whole``, NaN where the whole is nothing."""
+    return np.divide(part, whole, out=np.full(np.shape(whole), math.nan), where=whole > 0)
+
+
+def estimate_figure(figure: WeightedFigure, resampling: Resampling) -> Estimate:
+    """Return a figure with its interval by patient."""
+    count = len(figure.patients)
+    value = float(figure.of_weights(np.ones((1, count)))[0]) if count else math.nan
+    low, high = math.nan, math.nan
+    if count > 1 and not math.isnan(value):
+        low, high = bca_interval(
+            value,
+            figure.of_weights(_drawn_weights(count, resampling.samples, resampling.seed)),
+            figure.of_weights(1 - np.eye(count)),
+            resampling.confidence,
+        )
+    return Estimate(
+        mean=value,
+        low=low,
+        high=high,
+        n=figure.n,
+        patients=count,
+        undefined=figure.undefined,
+    )
+
+
+def standard_error(figure: WeightedFigure, resampling: Resampling) -> float:
+    """Return the standard deviation of a figure over resamples of the patients; NaN for one."""
+    count = len(figure.patients)
+    if count < 2:
+        return math.nan
+    drawn = figure.of_weights(_drawn_weights(count, resampling.samples, resampling.seed))
+    defined = drawn[~np.isnan(drawn)]
+    return float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
+
+
+def bca_interval(
+    value: float, resampled: FloatArray, left_out: FloatArray, confidence: float
+) -> tuple[float, float]:
+    """Return bias-corrected and accelerated bounds (Efron 1987); percentiles where undefined.
+
+    Parameters
+    ----------
+    value : float
+        The figure itself.
+    resampled : (B,) ndarray
+        The figure of each resample; NaN takes no part.
+    left_out : (P,) ndarray
+        The figure without each of the patients; NaN takes no part.
+    confidence : float
+        Such as 0.95.
+    """
+    drawn = np.round(resampled[~np.isnan(resampled)], _EXACT_DIGITS)
+    if not len(drawn):
+        return math.nan, math.nan
+    exact = round(value, _EXACT_DIGITS)
+    below = (np.count_nonzero(drawn < exact) + np.count_nonzero(drawn <= exact)) / (2 * len(drawn))
+    jackknife = np.round(left_out[~np.isnan(left_out)], _EXACT_DIGITS)
+    influence = jackknife.mean() - jackknife if len(jackknife) else np.zeros(1)
+    tail = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        acceleration = (influence**3).sum() / (6 * (influence**2).sum() ** 1.5)
+        bias = stats.norm.ppf(below)
+        moved = bias + stats.norm.ppf(tail)
+        levels = stats.norm.cdf(bias + moved / (1 - acceleration * moved))
+    low, high = np.quantile(drawn, levels if np.isfinite(levels).all() else tail)
+    return float(low), float(high)
+
+
+@lru_cache(maxsize=8)
+def _drawn_weights(patients: int, samples: int, seed: int) -> FloatArray:
+    """Return how often each patient is drawn in each resample, (B, P)."""
+    drawn = np.random.default_rng(seed).integers(0, patients, (samples, patients))
+    flat = drawn + patients * np.arange(samples)[:, None]
+    counts = np.bincount(flat.ravel(), minlength=samples * patients)
+    weights = counts.reshape(samples, patients).astype(np.float64)
+    weights.flags.writeable = False
+    return weights
 
 
 def _interval(
