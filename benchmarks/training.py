@@ -43,6 +43,7 @@ from sam3_angio.detector.recipe import compose_recipe
 from sam3_angio.detector.run_folder import parameters_of
 from sam3_angio.detector.runtime import accelerator
 from sam3_angio.detector.runtime import prepare as prepare_runtime
+from sam3_angio.detector.training import TREE
 from sam3_angio.detector.workers import joined
 
 
@@ -65,7 +66,7 @@ class Way:
 
 def recipe_of(frames: FrameSet, store: Path) -> DictConfig:
     """Fill the packaged configuration of Phase 1 for one process."""
-    parameters = parameters_of(load_config(), "phase1")
+    parameters = parameters_of(load_config(), TREE.sections)
     model = parameters["model"]
     spec = model_spec(model["size"], model["resolution"])
     run = dict.fromkeys(("label", "folder", "curves", "val_document", "val_store"), "none")

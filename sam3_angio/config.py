@@ -10,10 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from sam3_angio.anatomy import TREE_PHRASE, segments
 from sam3_angio.errors import ConfigError, Fault
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -68,6 +69,32 @@ class ModelConfig(_Section):
     checkpoint: str
 
 
+def _folded(phrase: str) -> str:
+    return " ".join(phrase.casefold().split())
+
+
+def _no_segment_twice(phrases: tuple[str, ...]) -> tuple[str, ...]:
+    names = {_folded(TREE_PHRASE), *(_folded(segment.phrase) for segment in segments().values())}
+    for phrase in phrases:
+        if _folded(phrase) in names:
+            raise ValueError(f"'{phrase}' is said twice, or names a vessel")
+        names.add(_folded(phrase))
+    return phrases
+
+
+Phrases = Annotated[
+    tuple[Annotated[str, Field(pattern=r"^\S(.{0,98}\S)?$")], ...],
+    AfterValidator(_no_segment_twice),
+]
+
+
+class PromptsConfig(_Section):
+    """What the detector is asked for when it is scored."""
+
+    segments: Literal["analysed", "all"]
+    wrong: Phrases
+
+
 class TrainConfig(_Section):
     """What all training phases share."""
 
@@ -82,8 +109,8 @@ Rate = Annotated[float, Field(gt=0, le=1)]
 Weight = Annotated[float, Field(ge=0, le=10_000)]
 
 
-class Phase1Config(_Section):
-    """Vessel tree from one phrase: schedule, rates, losses, augmentation."""
+class PhaseConfig(_Section):
+    """What each training phase sets: schedule, rates, losses, augmentation."""
 
     epochs: Count
     batch_size: Count
@@ -112,6 +139,35 @@ class Phase1Config(_Section):
     instances: Count
 
 
+class Phase1Config(PhaseConfig):
+    """Vessel tree from one phrase."""
+
+
+class NegativesConfig(_Section):
+    """Phrases that a frame is asked for and does not show."""
+
+    policy: Literal["none", "similar", "other_artery", "similar+other_artery", "all"]
+    per_image: Annotated[int, Field(ge=1, le=29)]
+    phrases: Phrases
+    phrases_per_image: Annotated[int, Field(ge=0)]
+
+    @model_validator(mode="after")
+    def _enough(self) -> NegativesConfig:
+        if self.phrases_per_image > len(self.phrases):
+            raise ValueError(f"phrases_per_image is more than the {len(self.phrases)} phrases")
+        return self
+
+
+class NamedPhaseConfig(PhaseConfig):
+    """Segments by name."""
+
+    negatives: NegativesConfig
+
+
+class Phase2Config(NamedPhaseConfig):
+    """Segments by name, from the model of Phase 1."""
+
+
 class EvaluateConfig(_Section):
     """Scores and their uncertainty."""
 
@@ -137,10 +193,26 @@ class Config(_Section):
     convert: ConvertConfig
     split: SplitConfig
     model: ModelConfig
+    prompts: PromptsConfig
     train: TrainConfig
     train_phase1: Phase1Config
+    train_phase2: Phase2Config
     evaluate: EvaluateConfig
     machine: MachineConfig
+
+    @model_validator(mode="after")
+    def _scored_on_other_phrases_than_trained(self) -> Config:
+        wrong = {_folded(phrase) for phrase in self.prompts.wrong}
+        for name in type(self).model_fields:
+            section = getattr(self, name)
+            if isinstance(section, NamedPhaseConfig):
+                for phrase in section.negatives.phrases:
+                    if _folded(phrase) in wrong:
+                        raise ValueError(
+                            f"{name}.negatives.phrases and prompts.wrong both have '{phrase}': "
+                            "what was trained as absent says nothing of other phrases"
+                        )
+        return self
 
 
 def load_config(path: Path = Path("params.yaml")) -> Config:

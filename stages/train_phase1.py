@@ -9,7 +9,7 @@ import typer
 from torch.distributed.elastic.multiprocessing.errors import record
 
 from sam3_angio.command import run
-from sam3_angio.detector.training import Outs, train_phase
+from sam3_angio.detector.training import TREE, Outs, session, train_phase
 
 
 def main(
@@ -20,7 +20,8 @@ def main(
 ) -> None:
     """Train on the vessel trees and write the answers for the validation frames."""
     outs = Outs(model=out, predictions=predictions, curves=curves)
-    train_phase("phase1", task="vessel_tree", dataset=dataset, outs=outs)
+    with session():
+        train_phase(TREE, dataset=dataset, outs=outs)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from sam3_angio.detector.queries import (  # noqa: E402
     mask_box,
 )
 from sam3_angio.errors import DataError  # noqa: E402
+from sam3_angio.prompts import TreeQuestions  # noqa: E402
 
 
 @pytest.fixture
@@ -37,7 +38,9 @@ def dataset_of(frames, folder, side_px, transforms):
         max_ann_per_img=10,
         multiplier=1,
         transforms=transforms,
-        coco_json_loader=lambda path: PromptedFrames(path, store=str(folder), prompts="tree"),
+        coco_json_loader=lambda path: PromptedFrames(
+            path, store=str(folder), questions=TreeQuestions()
+        ),
     )
 
 

@@ -26,7 +26,7 @@ from detector_case import (  # noqa: E402
 
 from sam3_angio.coco import Rle, decode_mask, mask_box  # noqa: E402
 from sam3_angio.detector.checkpoint import load_weights  # noqa: E402
-from sam3_angio.detector.training import Outs, train_phase  # noqa: E402
+from sam3_angio.detector.training import TREE, Outs, session, train_phase  # noqa: E402
 
 OUTS = Outs(
     model=Path("models/phase1"), predictions=Path("predictions/phase1"), curves=Path("curves")
@@ -34,7 +34,8 @@ OUTS = Outs(
 
 
 def train() -> None:
-    train_phase("phase1", task="vessel_tree", dataset=Path("dataset"), outs=OUTS)
+    with session():
+        train_phase(TREE, dataset=Path("dataset"), outs=OUTS)
 
 
 @pytest.fixture
@@ -113,6 +114,7 @@ def test_two_workers_answer_each_query_once_and_share_their_weights(project):
             "frame_id",
             "category_id",
             "phrase",
+            "asked",
             "presence",
         }
         assert (query["category_id"], query["phrase"]) == (1, "coronary artery")

@@ -11,18 +11,21 @@ and each answer depends on its frame alone, so the number of workers changes not
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
+from sam3.model.geometry_encoders import Prompt
+from sam3.model.sam3_image import Sam3Image
 from sam3.model.utils.misc import copy_data_to_device
 from sam3.train.data.collator import collate_fn_api
-from torch import nn
+from sam3.train.data.sam3_image_dataset import Datapoint
 from torch.nn import functional
 
 from sam3_angio.coco import ImageEntry, encode_mask, mask_box
@@ -31,7 +34,20 @@ from sam3_angio.detector.workers import first_worker_does
 from sam3_angio.files import replacing, write_json
 from sam3_angio.progress import tracked
 
-FRAMES_AT_ONCE = 4
+#: Queries that pass the detector together; what bounds the memory of a prediction.
+QUERIES_AT_ONCE = 8
+_FRAMES_AT_ONCE = 4
+
+Collate = Callable[[list[Datapoint]], dict[str, Any]]
+_STOCK_COLLATE: Collate = partial(collate_fn_api, dict_key="angio", with_seg_masks=True)
+
+
+class Samples(Protocol):
+    """Frames with their queries, by place."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, place: int, /) -> Datapoint: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +57,8 @@ class Answer:
     Attributes
     ----------
     image_id, category_id : int
-    phrase : str
+    asked : str
+        Words that the text encoder was given.
     presence : float
         Probability that the phrase is in the picture.
     scores : (Q,) tensor
@@ -56,7 +73,7 @@ class Answer:
 
     image_id: int
     category_id: int
-    phrase: str
+    asked: str
     presence: float
     scores: torch.Tensor
     instances: torch.Tensor
@@ -64,48 +81,130 @@ class Answer:
     target: torch.Tensor | None
 
 
-@torch.no_grad()
-def answers(
-    model: nn.Module, frames: PreparedFrames, places: Sequence[int], device: torch.device
-) -> Iterator[Answer]:
-    """Yield the answers to all queries of some frames.
+class TextFeatures:
+    """The text encoder's output, computed once a text.
 
     Parameters
     ----------
-    model : nn.Module
-        Left in evaluation mode.
-    frames : PreparedFrames
-    places : sequence of int
-        Which of the frames.
+    model : Sam3Image
+        Whose weights stay as they are while this is used.
     device : torch.device
     """
+
+    def __init__(self, model: Sam3Image, device: torch.device) -> None:
+        self._encode = partial(model.backbone.forward_text, device=device)
+        self._known: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+
+    def __call__(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
+        """Return what ``forward_text`` of the backbone returns for some texts."""
+        new = [text for text in texts if text not in self._known]
+        if new:
+            out = self._encode(new)
+            for place, text in enumerate(new):
+                self._known[text] = (
+                    out["language_features"][:, place],
+                    out["language_mask"][place],
+                    out["language_embeds"][:, place],
+                )
+        features, masks, embeds = zip(*(self._known[text] for text in texts), strict=True)
+        return {
+            "language_features": torch.stack(features, dim=1),
+            "language_mask": torch.stack(masks),
+            "language_embeds": torch.stack(embeds, dim=1),
+        }
+
+
+@torch.no_grad()
+def answers(
+    model: Sam3Image,
+    samples: Samples,
+    places: Sequence[int],
+    device: torch.device,
+    collate: Collate = _STOCK_COLLATE,
+) -> Iterator[Answer]:
+    """Yield the answers to all queries of some frames, in their order.
+
+    A frame passes the vision backbone once and a text the text encoder once, however many
+    queries there are.
+
+    Parameters
+    ----------
+    model : Sam3Image
+        Left in evaluation mode.
+    samples : Samples
+    places : sequence of int
+        Which of the samples.
+    device : torch.device
+    collate : callable
+        Makes a batch of a list of samples.
+    """
     model.eval()
-    for first in range(0, len(places), FRAMES_AT_ONCE):
-        samples = [frames[place] for place in places[first : first + FRAMES_AT_ONCE]]
-        batch = collate_fn_api(samples, dict_key="angio", with_seg_masks=True)["angio"]
-        batch = copy_data_to_device(batch, device)
-        yield from _answers_of(model(batch)[0], batch)
+    texts = TextFeatures(model, device)
+    for first in range(0, len(places), _FRAMES_AT_ONCE):
+        chosen = [samples[place] for place in places[first : first + _FRAMES_AT_ONCE]]
+        batch = copy_data_to_device(collate(chosen)["angio"], device)
+        features = {
+            "img_batch_all_stages": batch.img_batch,
+            **model.backbone.forward_image(batch.img_batch),
+            **texts(batch.find_text_batch),
+        }
+        yield from _answers_of(model, features, batch)
 
 
-def _answers_of(out: dict[str, torch.Tensor], batch: Any) -> Iterator[Answer]:
-    details, asked, targets = batch.find_metadatas[0], batch.find_inputs[0], batch.find_targets[0]
-    presence = out["presence_logit_dec"].flatten().sigmoid()
-    scores = out["pred_logits"][..., 0].sigmoid() * presence[:, None]
+def _answers_of(model: Sam3Image, features: dict[str, Any], batch: Any) -> Iterator[Answer]:
+    details, stage, targets = batch.find_metadatas[0], batch.find_inputs[0], batch.find_targets[0]
     groups = torch.split(targets.segments, targets.num_boxes.tolist())
-    for place, masks in enumerate(groups):
-        yield Answer(
-            image_id=int(details.original_image_id[place]),
-            category_id=int(details.original_category_id[place]),
-            phrase=batch.find_text_batch[int(asked.text_ids[place])],
-            presence=float(presence[place]),
-            scores=scores[place],
-            instances=out["pred_masks"][place],
-            semantic=out["semantic_seg"][place, 0],
-            target=masks.any(dim=0) if len(masks) else None,
-        )
+    for first in range(0, len(groups), QUERIES_AT_ONCE):
+        part = queries_of(stage, slice(first, first + QUERIES_AT_ONCE))
+        out = model.forward_grounding(dict(features), part, None, _boxes_of(part))
+        presence = out["presence_logit_dec"].flatten().sigmoid()
+        scores = out["pred_logits"][..., 0].sigmoid() * presence[:, None]
+        for place, masks in enumerate(groups[first : first + QUERIES_AT_ONCE]):
+            yield Answer(
+                image_id=int(details.original_image_id[first + place]),
+                category_id=int(details.original_category_id[first + place]),
+                asked=batch.find_text_batch[int(part.text_ids[place])],
+                presence=float(presence[place]),
+                scores=scores[place],
+                instances=out["pred_masks"][place],
+                semantic=out["semantic_seg"][place, 0],
+                target=masks.any(dim=0) if len(masks) else None,
+            )
 
 
-def validate(model: nn.Module, frames: PreparedFrames, device: torch.device) -> dict[str, float]:
+#: Fields of ``sam3``'s batch of queries in which the queries are the second dimension.
+_SEQUENCE_FIRST = frozenset({"input_boxes", "input_boxes_label"})
+
+
+def queries_of(stage: Any, wanted: slice) -> Any:
+    """Return some of the queries of a batch.
+
+    Parameters
+    ----------
+    stage : FindStage
+        Or a subclass; further fields have the queries in the first dimension.
+    wanted : slice
+    """
+    parts = {}
+    for field in fields(stage):
+        value = getattr(stage, field.name)
+        if value is not None:
+            value = value[:, wanted] if field.name in _SEQUENCE_FIRST else value[wanted]
+        parts[field.name] = value
+    return replace(stage, **parts)
+
+
+def _boxes_of(stage: Any) -> Prompt:
+    return Prompt(
+        box_embeddings=stage.input_boxes,
+        box_mask=stage.input_boxes_mask,
+        box_labels=stage.input_boxes_label,
+    )
+
+
+def validate(
+    model: Sam3Image, samples: Samples, device: torch.device, collate: Collate
+) -> dict[str, float]:
     """Score the model on all frames, over all workers.
 
     Returns
@@ -116,7 +215,7 @@ def validate(model: nn.Module, frames: PreparedFrames, device: torch.device) -> 
         uses, at the model's resolution. ``val/presence_accuracy``: over all queries.
     """
     sums = torch.zeros(5, dtype=torch.float64)
-    for answer in answers(model, frames, own_share(len(frames)), device):
+    for answer in answers(model, samples, own_share(len(samples)), device, collate):
         sums[4] += 1
         sums[3] += (answer.presence > 0.5) == (answer.target is not None)
         if answer.target is not None:
@@ -155,34 +254,40 @@ def enlarge(logits: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
 
 
 def predict(
-    model: nn.Module,
+    model: Sam3Image,
     frames: PreparedFrames,
     *,
     instances: int,
     device: torch.device,
-    parts: Path,
+    collate: Collate,
     out: Path,
 ) -> None:
     """Write the predictions of all frames, over all workers.
 
     Parameters
     ----------
-    model : nn.Module
+    model : Sam3Image
     frames : PreparedFrames
     instances : int
         How many of the best-scored instances of a query are kept.
     device : torch.device
-    parts : Path
-        Scratch folder that all workers see.
+    collate : callable
     out : Path
-        Folder of ``queries.json`` and ``results.json``; written by the first worker.
+        Folder of ``queries.json`` and ``results.json``; written by the first worker. Parts are
+        written next to it.
     """
     share = own_share(len(frames))
     images = frames.coco.images
-    found = answers(model, frames, share, device)
+    ids = [int(frames.ids[place]) for place in share]
+    prompts = [prompt for image_id in ids for prompt in frames.coco.prompts(image_id)]
+    found: Iterable[Answer] = answers(model, frames, share, device, collate)
     if dist.get_rank() == 0:
-        found = tracked(found, len(share), "Predicting")
-    rows = [_rows(answer, images[answer.image_id], instances) for answer in found]
+        found = tracked(found, len(prompts), "Predicting")
+    rows = [
+        _rows(answer, prompt.phrase, images[answer.image_id], instances)
+        for answer, prompt in zip(found, prompts, strict=True)
+    ]
+    parts = out.parent
     write_json(parts / f"predictions_{dist.get_rank()}.json", rows, indent=None)
     dist.barrier()
     first_worker_does(lambda: _merge(parts, out))
@@ -207,12 +312,13 @@ def _merge(parts: Path, out: Path) -> None:
         write_json(folder / "results.json", results)
 
 
-def _rows(answer: Answer, image: ImageEntry, instances: int) -> dict[str, Any]:
+def _rows(answer: Answer, phrase: str, image: ImageEntry, instances: int) -> dict[str, Any]:
     query = {
         "image_id": answer.image_id,
         "frame_id": image.frame_id,
         "category_id": answer.category_id,
-        "phrase": answer.phrase,
+        "phrase": phrase,
+        "asked": answer.asked,
         "presence": answer.presence,
     }
     count = min(instances, len(answer.scores))

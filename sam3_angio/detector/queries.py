@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,7 @@ from sam3.train.data.sam3_image_dataset import CustomCocoDetectionAPI, Datapoint
 
 from sam3_angio.coco import Annotation, load_document
 from sam3_angio.detector.frames import FrameStore
-from sam3_angio.prompts import Prompt, tree_prompts
-
-PROMPTS: dict[str, Callable[[], tuple[Prompt, ...]]] = {"tree": tree_prompts}
+from sam3_angio.prompts import Prompt, Questions
 
 
 class PromptedFrames:
@@ -41,18 +39,32 @@ class PromptedFrames:
         COCO document, already validated.
     store : str
         Folder of the prepared frames.
-    prompts : str
-        Name of the policy that chooses the phrases, a key of :data:`PROMPTS`.
+    questions : Questions
+        Chooses the phrases of a frame.
+
+    Attributes
+    ----------
+    epoch : int
+        Which epoch's questions are asked.
+    images : dict of ImageEntry
+        By id.
+    store : FrameStore
     """
 
-    def __init__(self, document_path: str, *, store: str, prompts: str) -> None:
+    def __init__(self, document_path: str, *, store: str, questions: Questions) -> None:
         document = load_document(Path(document_path))
+        self.epoch = 0
         self.store = FrameStore(Path(store))
-        self._prompts = PROMPTS[prompts]()
+        self._questions = questions
         self.images = {image.id: image for image in document.images}
         self._marks: dict[int, list[Annotation]] = {image_id: [] for image_id in self.images}
         for mark in document.annotations:
             self._marks[mark.image_id].append(mark)
+
+    def prompts(self, image_id: int) -> tuple[Prompt, ...]:
+        """Return the prompts of a frame in this epoch, in the order of its queries."""
+        annotated = {mark.category_id for mark in self._marks[image_id]}
+        return self._questions(self.images[image_id], annotated, self.epoch)
 
     def getDatapointIds(self) -> list[int]:  # noqa: N802 - the protocol's name
         """Return the ids of all frames."""
@@ -69,7 +81,7 @@ class PromptedFrames:
         """Return the queries of a frame and the masks that answer them."""
         marks = self._marks[idx]
         queries = [
-            self._query(idx, place, prompt, marks) for place, prompt in enumerate(self._prompts)
+            self._query(idx, place, prompt, marks) for place, prompt in enumerate(self.prompts(idx))
         ]
         return queries, [self._target(mark) for mark in marks]
 
@@ -81,7 +93,7 @@ class PromptedFrames:
             "id": place,
             "image_id": image_id,
             "original_cat_id": prompt.category_id,
-            "query_text": prompt.phrase,
+            "query_text": prompt.text,
             "query_processing_order": 0,
             "object_ids_output": answers,
             "is_exhaustive": True,
@@ -125,9 +137,14 @@ class PreparedFrames(Sam3ImageDataset):  # type: ignore[misc]
             sample = transform(sample, epoch=self.curr_epoch)
         return sample
 
+    def name_of(self, image_id: int) -> str:
+        """Return a frame's id, for messages."""
+        frame_id: str = self.coco.images[image_id].frame_id
+        return frame_id
+
     def set_epoch(self, epoch: int) -> None:
-        """Tell the augmentation which epoch it is."""
-        self.curr_epoch = epoch
+        """Tell the questions and the augmentation which epoch it is."""
+        self.curr_epoch = self.coco.epoch = epoch
 
 
 class Picture:

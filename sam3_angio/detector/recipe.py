@@ -16,16 +16,17 @@ from sam3_angio.errors import ConfigError
 
 
 def compose_recipe(
-    phase: str, parameters: Mapping[str, Mapping[str, Any]], run: Mapping[str, Any]
+    name: str, parameters: Mapping[str, Mapping[str, Any]], run: Mapping[str, Any]
 ) -> DictConfig:
-    """Fill the packaged configuration of a phase.
+    """Fill a packaged configuration.
 
     Parameters
     ----------
-    phase : str
-        Such as ``phase1``.
+    name : str
+        Of the configuration, such as ``phase1``.
     parameters : mapping
-        Sections of ``params.yaml``: ``model``, ``train`` and ``train_{phase}``.
+        Sections of ``params.yaml`` by name; that of the phase, ``train_...``, fills
+        ``scratch.phase``.
     run : mapping
         What this training sets itself: folders and files.
 
@@ -40,14 +41,13 @@ def compose_recipe(
         A key that the configuration does not know, or one that it misses.
     """
     with initialize_config_module("sam3_angio.detector.configs", version_base="1.3"):
-        packaged = compose(config_name=phase)
+        packaged = compose(config_name=name)
     OmegaConf.set_struct(packaged, True)
     scratch = {
-        "model": dict(parameters["model"]),
-        "train": dict(parameters["train"]),
-        "phase": dict(parameters[f"train_{phase}"]),
-        "run": dict(run),
+        "phase" if section.startswith("train_") else section: dict(values)
+        for section, values in parameters.items()
     }
+    scratch["run"] = dict(run)
     unknown = [
         f"{section}.{key}"
         for section, values in scratch.items()
@@ -55,10 +55,10 @@ def compose_recipe(
         if key not in packaged.scratch[section].keys()  # noqa: SIM118 - "in" wants a value
     ]
     if unknown:
-        raise ConfigError(f"The configuration of {phase} does not know {', '.join(unknown)}.")
+        raise ConfigError(f"The configuration {name} does not know {', '.join(unknown)}.")
     recipe = OmegaConf.merge(packaged, {"scratch": scratch})
     missing = sorted(OmegaConf.missing_keys(recipe))
     if missing:
-        raise ConfigError(f"The configuration of {phase} misses {', '.join(missing)}.")
+        raise ConfigError(f"The configuration {name} misses {', '.join(missing)}.")
     OmegaConf.resolve(recipe)
     return recipe

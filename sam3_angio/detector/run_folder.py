@@ -17,7 +17,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -70,16 +70,8 @@ def runs_root() -> Path:
     return Path(os.environ.get("SAM3_ANGIO_RUNS") or "runs")
 
 
-def parameters_of(config: Config, phase: str) -> dict[str, Any]:
-    """Return the sections that a phase depends on.
-
-    Parameters
-    ----------
-    config : Config
-    phase : str
-        Such as ``phase1``.
-    """
-    sections = ("model", "train", f"train_{phase}")
+def parameters_of(config: Config, sections: Sequence[str]) -> dict[str, Any]:
+    """Return the sections of ``params.yaml`` that a training depends on."""
     return {name: getattr(config, name).model_dump(mode="json") for name in sections}
 
 
@@ -100,7 +92,7 @@ def versions() -> dict[str, str]:
     return {name: metadata.version(name) for name in _DECISIVE}
 
 
-def require_unchanged(origin: Origin, phase: str) -> None:
+def require_unchanged(origin: Origin) -> None:
     """Stop if parameters or code were edited while the training ran.
 
     DVC records both as they are when a stage ends; it would vouch for what was not trained.
@@ -111,7 +103,7 @@ def require_unchanged(origin: Origin, phase: str) -> None:
         With what was changed.
     """
     changed = [
-        *_changed(origin.parameters, parameters_of(load_config(), phase)),
+        *_changed(origin.parameters, parameters_of(load_config(), tuple(origin.parameters))),
         *_changed(origin.code, code_digests()),
     ]
     if changed:

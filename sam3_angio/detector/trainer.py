@@ -180,7 +180,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
             raise self._not_finite(error) from None
         record = self._record(outs)
         if (self.epoch + 1) % self._val_every == 0 or self.epoch + 1 == self.max_epochs:
-            record.update(validate(self.model.module, self.validation, self.device))
+            collate = self.train_dataset.collate_fn
+            record.update(validate(self.model.module, self.validation, self.device, collate))
         record["minutes"] = round(self.time_elapsed_meter.val / 60, 3)
         self.history.append(record)
         self._progress.end_epoch(record)
@@ -205,8 +206,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
             for sample in batch.values()
             for image_id in sample.find_metadatas[0].original_image_id
         ]
-        images = self.train_dataset.dataset.coco.images
-        return [images[image_id].frame_id for image_id in dict.fromkeys(ids)]
+        name_of = self.train_dataset.dataset.name_of
+        return [name_of(image_id) for image_id in dict.fromkeys(ids)]
 
     def _record(self, outs: dict[str, float]) -> dict[str, float]:
         """Average an epoch's numbers over the workers and give them short names."""

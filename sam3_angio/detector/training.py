@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import shutil
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,63 @@ _FROZEN_BY = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is trained.
+
+    Attributes
+    ----------
+    recipe : str
+        Packaged configuration, such as ``phase2``.
+    label : str
+        Name for people.
+    sections : tuple of str
+        Sections of ``params.yaml`` that the result depends on; that of the phase is named
+        ``train_...``.
+    labels : {"vessel_tree", "segments", "lesions"}
+        Task of the data set.
+    start : Path or None
+        Weights to start from; None for those of ``model.checkpoint``.
+    run : mapping
+        Further values of the configuration's ``scratch.run``.
+    """
+
+    recipe: str
+    label: str
+    sections: tuple[str, ...]
+    labels: str
+    start: Path | None = None
+    run: Mapping[str, Any] = field(default_factory=dict)
+
+
+#: Phase 1: the vessel tree.
+TREE = Job(
+    recipe="phase1",
+    label="Phase 1",
+    sections=("model", "train", "train_phase1"),
+    labels="vessel_tree",
+)
+
+
+def segments_job(start: Path) -> Job:
+    """Return Phase 2: segments by name.
+
+    Parameters
+    ----------
+    start : Path
+        Folder of the model of Phase 1.
+    """
+    return Job(
+        recipe="phase2",
+        label="Phase 2",
+        sections=("model", "prompts", "train", "train_phase2"),
+        labels="segments",
+        start=start / "checkpoint.pt",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outs:
-    """Where a phase publishes.
+    """Where a training publishes.
 
     Attributes
     ----------
@@ -59,15 +116,28 @@ class Outs:
     curves: Path
 
 
-def train_phase(phase: str, *, task: str, dataset: Path, outs: Outs) -> None:
-    """Train a phase and publish its model, its curves and its validation predictions.
+@contextmanager
+def session() -> Iterator[None]:
+    """Be a worker, together with the others, for one training or several.
+
+    Raises
+    ------
+    AngioError
+        Another training runs, or another worker is gone.
+    """
+    settings = load_config().train
+    prepare_runtime(settings.threads)
+    be_deterministic()
+    with joined(settings.timeout_s), only_training(runs_root()):
+        yield
+
+
+def train_phase(job: Job, *, dataset: Path, outs: Outs) -> None:
+    """Train, within a :func:`session`, and publish model, curves and validation predictions.
 
     Parameters
     ----------
-    phase : str
-        Such as ``phase1``; names the packaged configuration and the section of ``params.yaml``.
-    task : {"vessel_tree", "segments"}
-        Which labels.
+    job : Job
     dataset : Path
         Folder written by the ``split`` stage.
     outs : Outs
@@ -75,28 +145,24 @@ def train_phase(phase: str, *, task: str, dataset: Path, outs: Outs) -> None:
     Raises
     ------
     AngioError
-        Parameters, data or weights are wrong, another training runs, the loss stopped being
-        finite, or parameters or code were edited meanwhile.
+        Parameters, data or weights are wrong, the loss stopped being finite, or parameters or
+        code were edited meanwhile.
     """
-    config = load_config()
-    prepare_runtime(config.train.threads)
-    be_deterministic()
-    with joined(config.train.timeout_s), only_training(runs_root()):
-        # Every worker reads for itself; the first one goes ahead and reports what is wrong.
-        plan = first_worker_does(lambda: _plan(phase, task, dataset, outs.curves))
-        plan = plan or _plan(phase, task, dataset, outs.curves)
-        first_worker_does(lambda: _prepare_stores(plan))
-        trainer = instantiate(_recipe(plan).trainer, _recursive_=False)
-        trainer.run()
-        _predict(trainer, plan)
-        first_worker_does(lambda: _publish(trainer, plan, outs))
+    # Every worker reads for itself; the first one goes ahead and reports what is wrong.
+    plan = first_worker_does(lambda: _plan(job, dataset, outs.curves))
+    plan = plan or _plan(job, dataset, outs.curves)
+    first_worker_does(lambda: _prepare_stores(plan))
+    trainer = instantiate(_recipe(plan).trainer, _recursive_=False)
+    trainer.run()
+    _predict(trainer, plan)
+    first_worker_does(lambda: _publish(trainer, plan, outs))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Plan:
     """What is trained, from what, and where."""
 
-    phase: str
+    job: Job
     origin: Origin
     splits: dict[str, FrameSet]
     folder: Path
@@ -104,7 +170,8 @@ class _Plan:
 
     @property
     def settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = self.origin.parameters[f"train_{self.phase}"]
+        (section,) = (name for name in self.job.sections if name.startswith("train_"))
+        settings: dict[str, Any] = self.origin.parameters[section]
         return settings
 
     def store(self, split: str) -> Path:
@@ -112,25 +179,36 @@ class _Plan:
         return runs_root() / "prepared" / f"{self.splits[split].digest[:16]}-{side_px}"
 
 
-def _plan(phase: str, task: str, dataset: Path, curves: Path) -> _Plan:
-    splits = {split: load_frames(dataset, split, task) for split in ("train", "val")}
-    origin = _origin(phase, splits)
-    folder = runs_root() / phase / origin.fingerprint
-    plan = _Plan(phase=phase, origin=origin, splits=splits, folder=folder, curves=curves)
+def _plan(job: Job, dataset: Path, curves: Path) -> _Plan:
+    splits = {split: load_frames(dataset, split, job.labels) for split in ("train", "val")}
+    origin = _origin(job, splits)
+    folder = runs_root() / job.recipe / origin.fingerprint
+    plan = _Plan(job=job, origin=origin, splits=splits, folder=folder, curves=curves)
     _require_full_batches(plan)
     _recipe(plan)
     return plan
 
 
-def _origin(phase: str, splits: dict[str, FrameSet]) -> Origin:
-    parameters = parameters_of(load_config(), phase)
+def _start(job: Job, parameters: Mapping[str, Any]) -> Path | None:
+    if job.start is not None:
+        return job.start
     checkpoint = parameters["model"]["checkpoint"]
-    if checkpoint != "none" and not Path(checkpoint).is_file():
+    if checkpoint == "none":
+        return None
+    if not Path(checkpoint).is_file():
         raise ConfigError("params.yaml, field 'model.checkpoint': no such file.")
+    return Path(checkpoint)
+
+
+def _origin(job: Job, splits: dict[str, FrameSet]) -> Origin:
+    parameters = parameters_of(load_config(), job.sections)
+    start = _start(job, parameters)
+    if start is not None and not start.is_file():
+        raise ConfigError(f"The weights to start from, {start.as_posix()}, are missing.")
     return Origin(
         parameters=parameters,
         data={split: frames.digest for split, frames in splits.items()},
-        initial="none" if checkpoint == "none" else sha256(Path(checkpoint)),
+        initial="none" if start is None else sha256(start),
         code=code_digests(),
         versions=versions(),
         workers=dist.get_world_size(),
@@ -144,26 +222,29 @@ def _require_full_batches(plan: _Plan) -> None:
         raise DataError.at(
             "train",
             f"{frames} frames are fewer than one step takes, {wanted}.",
-            f"Lower train_{plan.phase}.batch_size or train.workers.",
+            f"Lower batch_size of {plan.job.label} or train.workers.",
         )
 
 
 def _recipe(plan: _Plan) -> DictConfig:
-    model = plan.origin.parameters["model"]
+    parameters = plan.origin.parameters
+    model = parameters["model"]
+    start = _start(plan.job, parameters)
     run = {
-        "label": f"Phase {plan.phase.removeprefix('phase')}",
+        "label": plan.job.label,
         "accelerator": accelerator(),
         "queries": model_spec(model["size"], model["resolution"]).queries,
         "frozen": [part for key, part in _FROZEN_BY.items() if plan.settings[key]],
-        "initial": None if model["checkpoint"] == "none" else model["checkpoint"],
+        "initial": None if start is None else str(start),
         "folder": str(plan.folder),
         "curves": str(plan.curves),
         "train_document": str(plan.splits["train"].document_path),
         "train_store": str(plan.store("train")),
         "val_document": str(plan.splits["val"].document_path),
         "val_store": str(plan.store("val")),
+        **plan.job.run,
     }
-    return compose_recipe(plan.phase, plan.origin.parameters, run)
+    return compose_recipe(plan.job.recipe, parameters, run)
 
 
 def _prepare_stores(plan: _Plan) -> None:
@@ -174,16 +255,16 @@ def _prepare_stores(plan: _Plan) -> None:
 def _predict(trainer: PhaseTrainer, plan: _Plan) -> None:
     predict(
         trainer.model.module,
-        trainer.validation,
+        instantiate(trainer.data_conf.prediction),
         instances=plan.settings["instances"],
         device=trainer.device,
-        parts=plan.folder,
+        collate=trainer.train_dataset.collate_fn,
         out=plan.folder / "predictions",
     )
 
 
 def _publish(trainer: PhaseTrainer, plan: _Plan, outs: Outs) -> None:
-    require_unchanged(plan.origin, plan.phase)
+    require_unchanged(plan.origin)
     trainer.curves.close()
     with replacing(outs.model) as folder:
         folder.mkdir()
