@@ -6,6 +6,7 @@ from pathlib import Path
 import grimp
 import pytest
 from dvc.repo import Repo
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 
@@ -16,10 +17,8 @@ EXEMPT = {"sam3_angio", "stages"} | {
 }
 
 # Files that a module reads at run time besides its own source.
-PACKAGE_DATA = {
-    "sam3_angio.anatomy": "sam3_angio/anatomy.csv",
-    "sam3_angio.detector.recipe": "sam3_angio/detector/configs/*.*",
-}
+PACKAGE_DATA = {"sam3_angio.anatomy": "sam3_angio/anatomy.csv"}
+CONFIGS = "sam3_angio/detector/configs"
 
 
 def _stage_names() -> list[str]:
@@ -32,10 +31,16 @@ def _file_of(module: str) -> str:
     return f"{path}/__init__.py" if (ROOT / path).is_dir() else f"{path}.py"
 
 
-def _named_in_configs() -> set[str]:
-    """Return the modules whose classes the packaged Hydra configuration instantiates."""
-    configs = (ROOT / "sam3_angio/detector/configs").glob("*.yaml")
-    texts = [path.read_text(encoding="utf-8") for path in configs]
+def _configs(name: str) -> set[str]:
+    """Return a packaged Hydra configuration and those that it builds on."""
+    path = ROOT / CONFIGS / f"{name}.yaml"
+    before = YAML(typ="safe").load(path.read_text(encoding="utf-8")).get("defaults", [])
+    return {f"{CONFIGS}/{name}.yaml"}.union(*(_configs(b) for b in before if b != "_self_"))
+
+
+def _named_in(configs: set[str]) -> set[str]:
+    """Return the modules whose classes configurations instantiate."""
+    texts = [(ROOT / config).read_text(encoding="utf-8") for config in configs]
     return {name for text in texts for name in re.findall(r"(sam3_angio\.[\w.]+)\.\w+", text)}
 
 
@@ -43,14 +48,16 @@ def _needed(stage: str) -> set[str]:
     graph = grimp.build_graph("sam3_angio", "stages")
     module = f"stages.{stage}"
     modules = graph.find_upstream_modules(module) | {module}
+    configs: set[str] = set()
     if "sam3_angio.detector.recipe" in modules:
-        named = _named_in_configs() & set(graph.modules)
+        configs = _configs(stage.removeprefix("train_"))  # the stage's name is the recipe's
+        named = _named_in(configs) & set(graph.modules) | {"sam3_angio.detector.configs"}
         modules |= named.union(*(graph.find_upstream_modules(name) for name in named))
     modules -= EXEMPT
     # A module's packages run before it does.
     packages = {m.rsplit(".", depth)[0] for m in modules for depth in range(1, m.count(".") + 1)}
     modules |= {p for p in packages if p not in EXEMPT and (ROOT / _file_of(p)).read_text().strip()}
-    needed = {_file_of(name) for name in modules}
+    needed = {_file_of(name) for name in modules} | configs
     for pattern in (PACKAGE_DATA[name] for name in modules & PACKAGE_DATA.keys()):
         needed |= {path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)}
     return needed

@@ -205,12 +205,18 @@ def _spec_faults(spec: ModelSpec) -> list[Fault]:
     ]
 
 
-def build_model(spec: ModelSpec) -> Sam3Image:
+def build_model(spec: ModelSpec, kind: type[Sam3Image] = Sam3Image) -> Sam3Image:
     """Build a SAM 3 with random weights, with the matcher that training needs.
 
     Within :class:`NoMemory` nothing is allocated, for counting parameters.
+
+    Parameters
+    ----------
+    spec : ModelSpec
+    kind : type
+        ``Sam3Image``, or a subclass that is made of the same parts.
     """
-    model = Sam3Image(
+    model = kind(
         backbone=SAM3VLBackbone(visual=_vision(spec), text=_text(spec), scalp=1),
         transformer=TransformerWrapper(
             encoder=_encoder(spec), decoder=_decoder(spec), d_model=spec.width
@@ -241,8 +247,12 @@ def build(size: str, resolution_px: int, freeze: Sequence[str] = ()) -> Sam3Imag
     freeze : sequence of str
         Module names whose parameters are not trained.
     """
-    model = build_model(model_spec(size, resolution_px))
-    for name in freeze:
+    return frozen(build_model(model_spec(size, resolution_px)), freeze)
+
+
+def frozen(model: Sam3Image, parts: Sequence[str]) -> Sam3Image:
+    """Return a model some modules of which are not trained."""
+    for name in parts:
         model.get_submodule(name).requires_grad_(False)
     return model
 

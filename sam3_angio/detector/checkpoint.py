@@ -41,8 +41,16 @@ def save_weights(model: nn.Module, path: Path, *, half: bool = False) -> None:
         torch.save({"model": state}, stream)
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
+def load_weights(model: nn.Module, path: Path, *, added: str | None = None) -> None:
     """Load weights written by :func:`save_weights`.
+
+    Parameters
+    ----------
+    model : nn.Module
+    path : Path
+    added : str or None
+        How the names of those weights begin that the file may lack, because the model has been
+        given them since. A file that has some of them must have all.
 
     Raises
     ------
@@ -51,6 +59,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
     """
     state = _read(path)
     own = model.state_dict()
+    new = {name: value for name, value in own.items() if added and name.startswith(added)}
+    if not new.keys() & state.keys():
+        state = {**state, **new}
     faults = [
         *(_fault(path, name, "missing in the file") for name in sorted(own.keys() - state.keys())),
         *(_fault(path, name, "not in the model") for name in sorted(state.keys() - own.keys())),
