@@ -12,13 +12,8 @@ import math
 
 import numpy as np
 
+from sam3_angio.report.figures import DIGITS, Table
 from sam3_angio.scoring.phase1 import Phase1Scores
-
-#: Header and rows.
-Table = tuple[tuple[str, ...], list[tuple[str | float, ...]]]
-
-#: Digits after the point in everything that is written.
-DIGITS = 4
 
 #: Bars of the histogram, each this wide.
 _BAR = 0.05

@@ -10,16 +10,15 @@ the point; undefined ones are null in JSON and empty in tables, and counted unde
 from __future__ import annotations
 
 import math
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from sam3_angio.files import write_json
-from sam3_angio.report.curves import DIGITS, Table, all_curves
+from sam3_angio.report.curves import all_curves
+from sam3_angio.report.figures import DIGITS, ESTIMATE_COLUMNS, Table, estimate_cells, figures
 from sam3_angio.scoring.cases import Reference
 from sam3_angio.scoring.detection import PresenceScores
 from sam3_angio.scoring.phase1 import MASK_METRICS, Phase1Scores
-from sam3_angio.scoring.statistics import Estimate
 from sam3_angio.scoring.tree import Source, TreeRule
 from sam3_angio.table import write_table
 
@@ -52,13 +51,13 @@ def metrics_document(scores: Phase1Scores) -> dict[str, Any]:
     document: dict[str, Any] = {}
     for metric in HEADLINE_METRICS:
         document[metric] = {
-            row.reference: _figures(row.estimate) for row in whole if row.metric == metric
+            row.reference: figures(row.estimate) for row in whole if row.metric == metric
         }
         if metric == "dice" and scores.beats_teacher:
             document |= _against_teacher(scores)
     for name in ("ap", "ap50", "ap75"):
         document[name] = {
-            reference: _figures(getattr(precision, name))
+            reference: figures(getattr(precision, name))
             for reference, precision in scores.precision.items()
         }
     document["presence"] = _presence(scores.presence)
@@ -100,28 +99,14 @@ def frame_table(scores: Phase1Scores) -> Table:
 
 def group_table(scores: Phase1Scores) -> Table:
     """Return header and rows of ``metrics/phase1_groups.csv``, one row a figure."""
-    names = tuple(field.name for field in fields(Estimate))
     rows: list[tuple[str | float, ...]] = [
         (
             *(row.source, row.reference, row.metric, row.group, row.value),
-            *(round(getattr(row.estimate, name), DIGITS) for name in names),
+            *estimate_cells(row.estimate),
         )
         for row in scores.groups
     ]
-    return ("source", "reference", "metric", "group", "value", *names), rows
-
-
-def _figures(estimate: Estimate) -> dict[str, float | int | None]:
-    return {
-        "mean": _rounded(estimate.mean),
-        "low": _rounded(estimate.low),
-        "high": _rounded(estimate.high),
-        "n": estimate.n,
-    }
-
-
-def _rounded(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, DIGITS)
+    return ("source", "reference", "metric", "group", "value", *ESTIMATE_COLUMNS), rows
 
 
 def _against_teacher(scores: Phase1Scores) -> dict[str, Any]:
@@ -131,9 +116,9 @@ def _against_teacher(scores: Phase1Scores) -> dict[str, Any]:
         if (row.source, row.metric, row.group) == ("teacher", "dice", "all")
     )
     return {
-        "teacher_dice": {"truth": _figures(teacher)},
+        "teacher_dice": {"truth": figures(teacher)},
         "beats_teacher": {
-            metric: _figures(estimate) for metric, estimate in scores.beats_teacher.items()
+            metric: figures(estimate) for metric, estimate in scores.beats_teacher.items()
         },
     }
 
@@ -141,7 +126,7 @@ def _against_teacher(scores: Phase1Scores) -> dict[str, Any]:
 def _presence(presence: PresenceScores) -> dict[str, Any]:
     """Return recall alone where no query asked for what is not there."""
     names = ("recall",) if math.isnan(presence.specificity.mean) else _PRESENCE_METRICS
-    return {name: _figures(getattr(presence, name)) for name in names}
+    return {name: figures(getattr(presence, name)) for name in names}
 
 
 def _counts(scores: Phase1Scores) -> dict[str, Any]:

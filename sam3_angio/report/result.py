@@ -7,6 +7,8 @@ from typing import Any
 
 from rich.table import Table
 
+from sam3_angio.report.figures import cell
+
 #: Rows: what a person reads, and the key in ``metrics/phase1.json``.
 _ROWS = (
     ("Dice", "dice"),
@@ -41,16 +43,8 @@ def render_result(metrics: Mapping[str, Any]) -> Table:
         table.add_column(title, justify="right")
     for name, key in _ROWS:
         if key in metrics:
-            table.add_row(name, *(_cell(metrics[key].get(column)) for _, column in columns))
+            table.add_row(name, *(cell(metrics[key].get(column)) for _, column in columns))
     return table
-
-
-def _cell(figure: Mapping[str, Any] | None) -> str:
-    if figure is None or figure["mean"] is None:
-        return ""
-    if figure["low"] is None:
-        return f"{figure['mean']:.3f}"
-    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
 
 
 def _caption(metrics: Mapping[str, Any]) -> str:
@@ -75,4 +69,4 @@ def _verdict(difference: Mapping[str, Any]) -> str:
         verdict = "Training falls short of its teacher, the pseudo-label"
     else:
         verdict = "Training and its teacher, the pseudo-label, cannot be told apart"
-    return f"{verdict}: paired difference of Dice {_cell(difference)}."
+    return f"{verdict}: paired difference of Dice {cell(difference)}."

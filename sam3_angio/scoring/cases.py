@@ -101,7 +101,7 @@ def read_cases(dataset: Path, truth: Path, predictions: Path) -> tuple[TreeCase,
     """
     labels = load_document(dataset / "val" / "vessel_tree" / "annotations.json")
     masks: dict[Reference, dict[str, Annotation | None]] = {}
-    if read_json(truth / "truth.json", _TRUTH, _MAX_TRUTH_BYTES).kind != "none":
+    if truth_is_known(truth):
         masks["truth"] = _marks_by_frame(load_document(truth / "vessel_tree.json"))
     masks["pseudo"] = _marks_by_frame(labels)
     queries = {
@@ -118,6 +118,17 @@ def read_cases(dataset: Path, truth: Path, predictions: Path) -> tuple[TreeCase,
         )
         for image in sorted(labels.images, key=lambda image: image.frame_id)
     )
+
+
+def truth_is_known(truth: Path) -> bool:
+    """Return whether ``data/truth`` holds the whole truth of its frames.
+
+    Raises
+    ------
+    DataError
+        ``truth.json`` is missing or not valid.
+    """
+    return read_json(truth / "truth.json", _TRUTH, _MAX_TRUTH_BYTES).kind != "none"
 
 
 def _marks_by_frame(document: Document) -> dict[str, Annotation | None]:

@@ -307,13 +307,17 @@ def detection_matches(
                 category=category,
                 matched=np.concatenate(matched, axis=1)[:, order],
                 patient=np.repeat(owner, [len(of) for of in best])[order],
-                references=np.bincount(owner, weights=[objects[pair] for pair in pairs]),
+                references=_sums(owner, [objects[pair] for pair in pairs]),
                 precision=precision[..., number],
             )
         )
     return Matches(
         categories=tuple(collected), patients=tuple(names.tolist()), pictures=len(images)
     )
+
+
+def _sums(owner: IntArray, values: Sequence[int]) -> FloatArray:
+    return np.asarray(np.bincount(owner, weights=values), dtype=np.float64)
 
 
 def _evaluated(

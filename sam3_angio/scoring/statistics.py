@@ -266,7 +266,9 @@ def figure_difference(first: WeightedFigure, second: WeightedFigure) -> Weighted
 
 def ratio(part: FloatArray, whole: FloatArray) -> FloatArray:
     """Return ``part / whole``, NaN where the whole is nothing."""
-    return np.divide(part, whole, out=np.full(np.shape(whole), math.nan), where=whole > 0)
+    quotient = np.full(np.shape(whole), math.nan)
+    np.divide(part, whole, out=quotient, where=whole > 0)
+    return quotient
 
 
 def estimate_figure(figure: WeightedFigure, resampling: Resampling) -> Estimate:

@@ -1,0 +1,205 @@
+"""The view-angle experiment as files: ``metrics/phase3.json``, its table and its plots.
+
+Conventions
+-----------
+``phase3.json`` has ``verdict`` first, then ``arms.{arm}.{figure}.{against}``,
+``difference.{arm}.{to}.{figure}.{against}`` with ``detectable``, and ``mcnemar.{arm}.{to}``.
+
+The verdict is made of the intervals. An arm names more, or fewer, segments right than ``none``
+where the interval of the paired difference of top-1 leaves out 0 and McNemar's p, adjusted by
+Holm's method, is below the interval's level. It draws segments better or worse where the interval
+of the difference of Dice leaves out 0.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from sam3_angio.files import write_json
+from sam3_angio.report.figures import ESTIMATE_COLUMNS, Table, estimate_cells, figures, rounded
+from sam3_angio.report.phase2 import interval_table, segment_document
+from sam3_angio.scoring.phase2 import Key
+from sam3_angio.scoring.phase3 import BASE, CONTROL, ArmScores, Comparison, NameTest
+from sam3_angio.table import write_table
+
+_NAMED: Key = ("top1", "annotated")
+
+#: Plots by arm: name of the figure, and what it is taken against.
+_PLOTTED: tuple[Key, ...] = (
+    _NAMED,
+    ("macro_f1", "annotated"),
+    ("cgf1", "annotated"),
+    ("dice", "annotated"),
+)
+
+
+def write_phase3(folder: Path, scores: ArmScores) -> dict[str, Any]:
+    """Write ``phase3.json``, ``phase3_arms.csv`` and ``phase3_plots/``.
+
+    Returns
+    -------
+    dict
+        The content of ``phase3.json``.
+    """
+    document = arms_document(scores)
+    write_json(folder / "phase3.json", document)
+    write_table(folder / "phase3_arms.csv", *arm_table(scores))
+    for name, table in all_plots(scores).items():
+        write_table(folder / "phase3_plots" / f"{name}.csv", *table)
+    return document
+
+
+def arms_document(scores: ArmScores) -> dict[str, Any]:
+    """Return the content of ``phase3.json``."""
+    difference: dict[str, Any] = {}
+    for row in scores.comparisons:
+        if row.artery == "all":
+            place = difference.setdefault(row.arm, {}).setdefault(row.to, {})
+            place.setdefault(row.name, {})[row.against] = figures(row.difference) | {
+                "detectable": rounded(row.detectable)
+            }
+    mcnemar: dict[str, Any] = {}
+    for test in scores.tests:
+        mcnemar.setdefault(test.arm, {})[test.to] = {
+            "only_arm": test.only_arm,
+            "only_other": test.only_other,
+            "p": rounded(test.p),
+            "holm_p": rounded(test.holm_p),
+        }
+    arms = {name: segment_document(of, scores.estimates[name]) for name, of in scores.arms.items()}
+    return {
+        "verdict": verdict(scores),
+        "arms": arms,
+        "difference": difference,
+        "mcnemar": mcnemar,
+        "confidence": scores.confidence,
+    }
+
+
+def arm_table(scores: ArmScores) -> Table:
+    """Return header and rows of ``phase3_arms.csv``.
+
+    A row with an empty ``to`` is an arm's own figure, the others are paired differences.
+    """
+    rows: list[tuple[str | float, ...]] = [
+        (arm, "", "all", *key, *estimate_cells(estimate), "")
+        for arm, estimates in scores.estimates.items()
+        for key, estimate in estimates.items()
+    ]
+    rows += [
+        (
+            *(row.arm, row.to, row.artery, row.name, row.against),
+            *estimate_cells(row.difference),
+            "" if (detectable := rounded(row.detectable)) is None else detectable,
+        )
+        for row in scores.comparisons
+    ]
+    return ("arm", "to", "artery", "name", "against", *ESTIMATE_COLUMNS, "detectable"), rows
+
+
+def all_plots(scores: ArmScores) -> dict[str, Table]:
+    """Return the data of ``dvc plots`` by the name of its file."""
+    tables = {
+        f"{name}_by_arm": interval_table(
+            name, {arm: of[name, against] for arm, of in scores.estimates.items()}
+        )
+        for name, against in _PLOTTED
+    }
+    for name, against in _PLOTTED:
+        tables[f"{name}_difference"] = interval_table(
+            "difference",
+            {
+                f"{row.arm} − {row.to}": row.difference
+                for row in scores.comparisons
+                if (row.name, row.against, row.artery) == (name, against, "all")
+            },
+        )
+    return tables
+
+
+def verdict(scores: ArmScores) -> str:
+    """Say in one sentence whether the view angle helps, from the intervals."""
+    rows = [
+        row
+        for row in scores.comparisons
+        if row.to == BASE and row.arm != CONTROL and row.artery == "all"
+    ]
+    if not rows:
+        return "Without the arm none and another one, nothing can be said about the view angle."
+    named = [row for row in rows if (row.name, row.against) == _NAMED]
+    drawn = [row for row in rows if (row.name, row.against) == _drawn(scores)]
+    said = f"{_said(named, 'top-1', scores)}; {_said(drawn, 'Dice', scores)}"
+    return f"{said}{_control(scores, named)}."
+
+
+def _drawn(scores: ArmScores) -> Key:
+    estimates = next(iter(scores.estimates.values()))
+    return ("dice", "truth") if ("dice", "truth") in estimates else ("dice", "annotated")
+
+
+def _said(rows: Iterable[Comparison], figure: str, scores: ArmScores) -> str:
+    """Say which arms differ from ``none`` in a figure, with intervals, and which do not."""
+    told = {row.arm: (row, direction(row, scores)) for row in rows}
+    phrases = []
+    for word in ("raises", "lowers"):
+        arms = [f"{arm} ({_interval(row)})" for arm, (row, found) in told.items() if found == word]
+        if arms:
+            phrases.append(f"{_listed(arms)} {word} {figure} over {BASE}")
+    alike = [row for row, found in told.values() if not found]
+    if alike:
+        names = _listed([f"{row.arm} ({_interval(row)})" for row in alike])
+        smallest = [row.detectable for row in alike if not math.isnan(row.detectable)]
+        power = (
+            f", where a difference of {max(smallest):.3f} would have been seen" if smallest else ""
+        )
+        phrases.append(f"{names} cannot be told apart from {BASE} in {figure}{power}")
+    return ", and ".join(phrases)
+
+
+def direction(row: Comparison, scores: ArmScores) -> str:
+    """Return ``raises``, ``lowers``, or nothing where a difference cannot be told from 0."""
+    estimate = row.difference
+    if (row.name, row.against) == _NAMED and _p_value(scores.tests, row) >= 1 - scores.confidence:
+        return ""
+    if estimate.low > 0:
+        return "raises"
+    return "lowers" if estimate.high < 0 else ""
+
+
+def _p_value(tests: Iterable[NameTest], row: Comparison) -> float:
+    return next(test.holm_p for test in tests if (test.arm, test.to) == (row.arm, row.to))
+
+
+def _control(scores: ArmScores, named: Iterable[Comparison]) -> str:
+    """Say whether what an arm gains is more than what wrong angles give."""
+    gaining = [row.arm for row in named if direction(row, scores) == "raises"]
+    against = [
+        row
+        for row in scores.comparisons
+        if row.to == CONTROL
+        and row.arm in gaining
+        and row.artery == "all"
+        and (row.name, row.against) == _NAMED
+    ]
+    if not against:
+        return ""
+    said = [
+        f"{row.arm} {'does' if direction(row, scores) == 'raises' else 'does not'} exceed {CONTROL}"
+        f" ({_interval(row)})"
+        for row in against
+    ]
+    return f"; {_listed(said)}"
+
+
+def _interval(row: Comparison) -> str:
+    estimate = row.difference
+    if math.isnan(estimate.low):
+        return f"{estimate.mean:+.3f}, too few patients for an interval"
+    return f"{estimate.mean:+.3f}, {estimate.low:+.3f} to {estimate.high:+.3f}"
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,297 @@
+"""Named segments in figures: how they are drawn, named, found, and not found where they are not.
+
+Conventions
+-----------
+A figure has a name and says what it is taken against: ``annotated`` (the expert's one segment a
+frame), ``known`` (the pairs that those labels decide), ``truth`` (every visible segment), or
+``wrong`` and ``phrases`` for rates over phrases. Average precision is the mean over the segments
+that occur; against ``annotated``, an answer to a segment that is visible but not annotated counts
+as wrong. Intervals resample patients.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from sam3_angio.anatomy import analysed_segments, segments
+from sam3_angio.scoring.answers import Against, FrameScores, SegmentRule
+from sam3_angio.scoring.cgf1 import REFERENCES, pairs_of, score_pairs
+from sam3_angio.scoring.detection import Matches, detection_matches, weighted_precision
+from sam3_angio.scoring.masks import MaskScores
+from sam3_angio.scoring.naming import confusion_matrix, name_frames, naming_figures
+from sam3_angio.scoring.presence import CalibrationBin, calibration, presence_figures
+from sam3_angio.scoring.segments import NO_CATEGORY, SegmentFrame
+from sam3_angio.scoring.statistics import (
+    Estimate,
+    FloatArray,
+    IntArray,
+    Resampling,
+    WeightedFigure,
+    estimate_figure,
+    weighted_mean,
+)
+
+#: All scores of a mask, in the order of the tables.
+MASK_METRICS = tuple(field.name for field in fields(MaskScores))
+
+#: IoU thresholds behind a figure of average precision.
+_PRECISION = {"ap": slice(None), "ap50": slice(0, 1), "ap75": slice(5, 6)}
+
+#: Name and what it is taken against.
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupFigure:
+    """A figure over a group of frames.
+
+    Attributes
+    ----------
+    name, against : str
+        Which figure.
+    group, value : str
+        ``segment``, ``artery`` or ``view``, and which.
+    estimate : Estimate
+    """
+
+    name: str
+    against: str
+    group: str
+    value: str
+    estimate: Estimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SegmentScores:
+    """What a model is measured by that names segments.
+
+    Attributes
+    ----------
+    rule : {"best", "semantic"}
+        Which masks were scored.
+    threshold : float
+        From this presence, or score, on an answer counts.
+    frames : tuple of FrameScores
+        By frame.
+    true, named : (N,) int ndarray
+        Place of each frame's segment and of its name among the analysed segments; the name
+        "absent" is their number.
+    weighted : mapping
+        Every figure over all frames, as a function of patients' weights.
+    published : mapping
+        Figures of SAM 3's evaluator as it gives them.
+    """
+
+    rule: SegmentRule
+    threshold: float
+    frames: tuple[FrameScores, ...]
+    true: IntArray
+    named: IntArray
+    weighted: Mapping[Key, WeightedFigure]
+    published: Mapping[Key, float]
+
+    @property
+    def patients(self) -> list[str]:
+        """Return whose frame it is, by frame."""
+        return [scores.frame.patient for scores in self.frames]
+
+    @property
+    def confusion(self) -> IntArray:
+        """Return the confusion matrix of names, "absent" in the last column."""
+        return confusion_matrix(self.true, self.named)
+
+    @property
+    def calibration(self) -> tuple[CalibrationBin, ...]:
+        """Return the reliability diagram of the presence."""
+        return calibration(self.frames)
+
+
+def score_segments(
+    frames: Sequence[FrameScores], rule: SegmentRule, threshold: float
+) -> SegmentScores:
+    """Compute every figure of a model that names segments.
+
+    Parameters
+    ----------
+    frames : sequence of FrameScores
+    rule : {"best", "semantic"}
+        By which the frames were scored.
+    threshold : float
+        From this presence, or score, on an answer counts.
+    """
+    true, named = name_frames(frames, threshold)
+    patients = [scores.frame.patient for scores in frames]
+    weighted: dict[Key, WeightedFigure] = {
+        (name, "annotated"): figure
+        for name, figure in naming_figures(true, named, patients).items()
+    }
+    published: dict[Key, float] = {}
+    cases = [scores.frame for scores in frames]
+    for reference in REFERENCES:
+        pairs = pairs_of(cases, reference)
+        if pairs:
+            scored = score_pairs(pairs, threshold)
+            weighted |= {(name, reference): of for name, of in scored.weighted.items()}
+            published |= {(name, reference): of for name, of in scored.figures.items()}
+    for against in _references(frames):
+        matches = segment_matches(cases, against)
+        for name, thresholds in _PRECISION.items():
+            weighted[name, against] = weighted_precision(matches, thresholds)
+        for metric in MASK_METRICS:
+            values = _mask_values(frames, against, metric)
+            weighted[metric, against] = weighted_mean(values, patients)
+    for name, figure in presence_figures(frames, threshold).items():
+        weighted[_presence_key(name)] = figure
+    return SegmentScores(
+        rule=rule,
+        threshold=threshold,
+        frames=tuple(frames),
+        true=true,
+        named=named,
+        weighted=weighted,
+        published=published,
+    )
+
+
+def estimate_all(scores: SegmentScores, resampling: Resampling) -> dict[Key, Estimate]:
+    """Return every figure over all frames with its interval."""
+    estimates = {key: estimate_figure(of, resampling) for key, of in scores.weighted.items()}
+    for key, value in scores.published.items():
+        estimates[key] = replace(estimates[key], mean=value)
+    return estimates
+
+
+def estimate_groups(scores: SegmentScores, resampling: Resampling) -> Iterator[GroupFigure]:
+    """Yield naming, recall and mask scores by segment, artery and view, and AP by segment."""
+    for group, value, members in _groups(scores.frames):
+        owners = [scores.frames[number].frame.patient for number in members]
+        for (name, against), values in frame_values(scores).items():
+            figure = weighted_mean(values[members], owners)
+            yield GroupFigure(
+                name=name,
+                against=against,
+                group=group,
+                value=value,
+                estimate=estimate_figure(figure, resampling),
+            )
+    for against in _references(scores.frames):
+        matches = segment_matches([of.frame for of in scores.frames], against)
+        yield from _precision_by_segment(matches, against, resampling)
+
+
+def frame_values(scores: SegmentScores) -> dict[Key, FloatArray]:
+    """Return what is averaged over groups of frames: one value a frame, (N,)."""
+    values: dict[Key, FloatArray] = {
+        ("top1", "annotated"): (scores.true == scores.named).astype(np.float64),
+        ("recall", "annotated"): np.array(
+            [
+                float(answer.presence >= scores.threshold)
+                for frame in scores.frames
+                for answer in frame.answers
+                if answer.standing == "annotated"
+            ]
+        ),
+    }
+    for against in _references(scores.frames):
+        for metric in MASK_METRICS:
+            values[metric, against] = _mask_values(scores.frames, against, metric)
+    return values
+
+
+def segment_matches(frames: Sequence[SegmentFrame], against: Against) -> Matches:
+    """Match the instances of all analysed segments with the annotated ones or with the truth."""
+    numbered = list(enumerate(frames, 1))
+    document = {
+        "images": [
+            {"id": number, "height": frame.shape_px[0], "width": frame.shape_px[1]}
+            for number, frame in numbered
+        ],
+        "annotations": _annotations(numbered, against),
+        "categories": [
+            {"id": number, "name": segments()[number].phrase} for number in analysed_segments()
+        ],
+    }
+    results = [
+        {
+            "image_id": number,
+            "category_id": query.category_id,
+            "score": instance.score,
+            "segmentation": asdict(instance.mask),
+            "bbox": list(instance.bbox),
+        }
+        for number, frame in numbered
+        for query in frame.answers
+        if query.category_id != NO_CATEGORY
+        for instance in query.instances
+    ]
+    return detection_matches(
+        document, results, {number: frame.patient for number, frame in numbered}
+    )
+
+
+def _annotations(
+    numbered: Sequence[tuple[int, SegmentFrame]], against: Against
+) -> list[dict[str, Any]]:
+    analysed = frozenset(analysed_segments())
+    marks = [
+        asdict(mark) | {"image_id": number}
+        for number, frame in numbered
+        for mark in (
+            [frame.annotated]
+            if against == "annotated" or frame.visible is None
+            else frame.visible.values()
+        )
+        if mark.category_id in analysed
+    ]
+    return [mark | {"id": number} for number, mark in enumerate(marks, 1)]
+
+
+def _references(frames: Sequence[FrameScores]) -> tuple[Against, ...]:
+    known = all(scores.frame.visible is not None for scores in frames)
+    return ("annotated", "truth") if known else ("annotated",)
+
+
+def _presence_key(name: str) -> Key:
+    """Split the name of a rate over phrases: ``false_positives_pooled`` is one over wrong ones."""
+    for prefix in ("false_positives", "recall"):
+        if name.startswith(prefix):
+            return prefix, name.removeprefix(f"{prefix}_")
+    return name, "phrases"
+
+
+def _mask_values(frames: Sequence[FrameScores], against: Against, metric: str) -> FloatArray:
+    return np.array(
+        [
+            getattr(scores.masks[against], metric) if against in scores.masks else math.nan
+            for scores in frames
+        ]
+    )
+
+
+def _groups(frames: Sequence[FrameScores]) -> Iterator[tuple[str, str, list[int]]]:
+    for group in ("segment", "artery", "view"):
+        kinds = [getattr(scores.frame, group) for scores in frames]
+        for kind in sorted(set(kinds)):
+            value = segments()[kind].phrase if group == "segment" else str(kind)
+            yield group, value, [number for number, own in enumerate(kinds) if own == kind]
+
+
+def _precision_by_segment(
+    matches: Matches, against: Against, resampling: Resampling
+) -> Iterator[GroupFigure]:
+    for category in matches.categories:
+        if category.references.any():
+            one = replace(matches, categories=(category,))
+            for name, thresholds in _PRECISION.items():
+                yield GroupFigure(
+                    name=name,
+                    against=against,
+                    group="segment",
+                    value=segments()[category.category].phrase,
+                    estimate=estimate_figure(weighted_precision(one, thresholds), resampling),
+                )
