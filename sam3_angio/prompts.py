@@ -86,6 +86,13 @@ class Questions(Protocol):
         """
 
 
+class Wording(Protocol):
+    """Puts a phrase into the words that the text encoder is given."""
+
+    def __call__(self, image: ImageEntry, phrase: str) -> str:
+        """Return what is asked of a frame, given the plain phrase."""
+
+
 def segment_prompt(number: int) -> Prompt:
     """Return the prompt of a segment.
 

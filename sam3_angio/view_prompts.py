@@ -12,15 +12,14 @@ angle that rounds to zero is not said; without a primary angle the view is "AP",
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
-from dataclasses import replace
+from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
 from sam3_angio.coco import ImageEntry
-from sam3_angio.prompts import Prompt, Questions
+from sam3_angio.view_table import load_table
 
-#: What a template must hold, each once.
-PLACEHOLDERS = ("{phrase}", "{view}")
+#: Asks the plain phrase.
+SILENT = "{phrase}"
 
 
 def spell_view(view: ViewAngle, round_deg: int) -> str:
@@ -63,42 +62,27 @@ def phrase_with_view(phrase: str, view: str, template: str) -> str:
     return before.replace("{view}", view) + phrase + after.replace("{view}", view)
 
 
-class ViewQuestions:
-    """Questions that also say the view.
+class ViewWording:
+    """Asks a phrase together with the view that a frame is said to have.
 
     Every phrase of a frame is asked with the same view, whether it is there or not: the words
     about the view must not tell the answer.
 
     Parameters
     ----------
-    questions : Questions
-        Chooses the phrases.
-    views : mapping of int to ViewAngle
-        What is said of each frame, by the image's id.
+    table : str
+        File of a :class:`~sam3_angio.view_table.ViewTable`.
     template : str
-        Holds ``{phrase}`` and ``{view}``.
+        Holds ``{phrase}`` and, to say the view, ``{view}``.
     round_deg : int
     """
 
-    def __init__(
-        self,
-        *,
-        questions: Questions,
-        views: Mapping[int, ViewAngle],
-        template: str,
-        round_deg: int,
-    ) -> None:
-        self._questions = questions
-        self._views = views
+    def __init__(self, *, table: str, template: str, round_deg: int) -> None:
+        self._views = load_table(Path(table)).angles
         self._template = template
         self._round_deg = round_deg
 
-    def __call__(
-        self, image: ImageEntry, annotated: Collection[int], epoch: int
-    ) -> tuple[Prompt, ...]:
-        """Return the prompts of a frame, in the words that tell its view."""
+    def __call__(self, image: ImageEntry, phrase: str) -> str:
+        """Return what is asked of a frame."""
         view = spell_view(self._views[image.id], self._round_deg)
-        return tuple(
-            replace(prompt, asked=phrase_with_view(prompt.phrase, view, self._template))
-            for prompt in self._questions(image, annotated, epoch)
-        )
+        return phrase_with_view(phrase, view, self._template)

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from sam3_angio.acquisition import ViewAngle
 from sam3_angio.coco import Category, Document, ImageEntry, annotate
 from sam3_angio.errors import DataError
-from sam3_angio.prompts import Prompt
-from sam3_angio.view_prompts import ViewQuestions, phrase_with_view, spell_view
+from sam3_angio.view_prompts import SILENT, ViewWording, phrase_with_view, spell_view
 from sam3_angio.view_table import (
+    ToldView,
     ViewTable,
     directions,
     distances_deg,
@@ -88,20 +88,17 @@ def test_the_template_orders_phrase_and_view():
     assert phrase_with_view("a {view}", "AP", "{phrase}, {view}") == "a {view}, AP"
 
 
-def test_every_phrase_of_a_frame_is_asked_with_the_same_view_and_keeps_its_plain_words():
-    def questions(image, annotated, epoch):
-        return (Prompt(phrase="mid LAD", category_id=13), Prompt(phrase="rib", category_id=0))
-
-    views = {7: ViewAngle(primary_deg=-30, secondary_deg=20)}
-    said = ViewQuestions(
-        questions=questions, views=views, template="{phrase}, {view}", round_deg=10
-    )
-    prompts = said(entry(7), {13}, 0)
-    assert [prompt.text for prompt in prompts] == [
-        "mid LAD, RAO 30 cranial 20",
-        "rib, RAO 30 cranial 20",
-    ]
-    assert [prompt.phrase for prompt in prompts] == ["mid LAD", "rib"]
+def test_a_frame_is_asked_with_the_view_it_is_said_to_have(tmp_path):
+    asking, giver = entry(7, primary=50, secondary=5), entry(8, primary=-30, secondary=20)
+    told = ToldView(image_id=7, from_image_id=8, primary_deg=-30.0, secondary_deg=20.0)
+    write_table(tmp_path / "views.json", ViewTable(views=(told,), exemplars=()))
+    path = str(tmp_path / "views.json")
+    said = ViewWording(table=path, template="{phrase}, {view}", round_deg=10)
+    assert said(asking, "mid LAD") == "mid LAD, RAO 30 cranial 20"
+    assert said(asking, "rib") == "rib, RAO 30 cranial 20"
+    assert ViewWording(table=path, template=SILENT, round_deg=1)(asking, "mid LAD") == "mid LAD"
+    with pytest.raises(KeyError):
+        said(giver, "mid LAD")
 
 
 # ---- the control ------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from sam3.train.data.sam3_image_dataset import CustomCocoDetectionAPI, Datapoint
 
 from sam3_angio.coco import Annotation, load_document
 from sam3_angio.detector.frames import FrameStore
-from sam3_angio.prompts import Prompt, Questions
+from sam3_angio.prompts import Prompt, Questions, Wording
 
 
 class PromptedFrames:
@@ -41,6 +42,8 @@ class PromptedFrames:
         Folder of the prepared frames.
     questions : Questions
         Chooses the phrases of a frame.
+    wording : Wording or None
+        Puts a phrase into the words that the text encoder is given; None leaves it as it is.
 
     Attributes
     ----------
@@ -51,11 +54,19 @@ class PromptedFrames:
     store : FrameStore
     """
 
-    def __init__(self, document_path: str, *, store: str, questions: Questions) -> None:
+    def __init__(
+        self,
+        document_path: str,
+        *,
+        store: str,
+        questions: Questions,
+        wording: Wording | None = None,
+    ) -> None:
         document = load_document(Path(document_path))
         self.epoch = 0
         self.store = FrameStore(Path(store))
         self._questions = questions
+        self._wording = wording
         self.images = {image.id: image for image in document.images}
         self._marks: dict[int, list[Annotation]] = {image_id: [] for image_id in self.images}
         for mark in document.annotations:
@@ -64,7 +75,13 @@ class PromptedFrames:
     def prompts(self, image_id: int) -> tuple[Prompt, ...]:
         """Return the prompts of a frame in this epoch, in the order of its queries."""
         annotated = {mark.category_id for mark in self._marks[image_id]}
-        return self._questions(self.images[image_id], annotated, self.epoch)
+        image = self.images[image_id]
+        prompts = self._questions(image, annotated, self.epoch)
+        if self._wording is None:
+            return prompts
+        return tuple(
+            replace(prompt, asked=self._wording(image, prompt.phrase)) for prompt in prompts
+        )
 
     def getDatapointIds(self) -> list[int]:  # noqa: N802 - the protocol's name
         """Return the ids of all frames."""

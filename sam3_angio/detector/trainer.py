@@ -127,6 +127,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         Epochs between validations; the last epoch is always followed by one.
     initial : str or None
         Weights to start from.
+    added : str or None
+        How the names of those weights begin that the initial ones may lack.
     label : str
         Name of the phase, for people.
     **options
@@ -134,11 +136,19 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
     """
 
     def __init__(
-        self, *, seed: int, val_every: int, initial: str | None, label: str, **options: Any
+        self,
+        *,
+        seed: int,
+        val_every: int,
+        initial: str | None,
+        added: str | None,
+        label: str,
+        **options: Any,
     ) -> None:
         self._seed = seed
         self._val_every = val_every
         self._initial = initial
+        self._added = added
         self._label = label
         self._batch_frames: list[str] = []
         self.history: list[dict[str, float]] = []
@@ -161,7 +171,7 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
     def _init_model_state(self) -> None:
         super()._init_model_state()
         if self._initial:
-            load_weights(self.model, Path(self._initial))
+            load_weights(self.model, Path(self._initial), added=self._added)
 
     def train_epoch(self, train_loader: Any) -> dict[str, float]:
         """Train one epoch and, when it is due, validate.
