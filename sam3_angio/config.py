@@ -175,6 +175,7 @@ class EvaluateConfig(_Section):
     confidence: Fraction
     score_threshold: Fraction
     tree_from: Literal["semantic", "best", "union"]
+    segment_from: Literal["best", "semantic"]
     overlays: Annotated[int, Field(ge=0, le=20)]
     seed: Seed
 
