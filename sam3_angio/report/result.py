@@ -1,8 +1,10 @@
-"""The result of Phase 1 as a table on the terminal."""
+"""The results of the phases as tables on the terminal, from the documents in ``metrics/``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
@@ -19,6 +21,29 @@ _ROWS = (
     ("ASSD (mm)", "assd_mm"),
     ("Mask AP", "ap"),
     ("Mask AP50", "ap50"),
+)
+#: Rows of Phases 2 and 3: what a person reads, the key, and what it was taken against.
+_SEGMENT_ROWS = (
+    ("Top-1 name (chance {chance:.2f})", "top1", "annotated"),
+    ("Macro-F1", "macro_f1", "annotated"),
+    ("Wrong phrases said to be there", "false_positives", "pooled"),
+    ("  segments of the other artery", "false_positives", "other_artery"),
+    ("  absent segments", "false_positives", "absent"),
+    ("  words that name nothing", "false_positives", "nonsense"),
+    ("Annotated segments said to be there", "recall", "annotated"),
+    ("cgF1, all phrases, labels", "cgf1", "annotated"),
+    ("cgF1, phrases that labels decide", "cgf1", "known"),
+    ("cgF1, truth", "cgf1", "truth"),
+    ("Mask AP50, truth", "ap50", "truth"),
+    ("Dice, expert's segment", "dice", "annotated"),
+    ("Dice, true segment", "dice", "truth"),
+    ("HD95 (mm), true segment", "hd95_mm", "truth"),
+)
+_ARM_COLUMNS = (
+    ("top-1", "top1", "annotated"),
+    ("macro-F1", "macro_f1", "annotated"),
+    ("cgF1", "cgf1", "known"),
+    ("Dice", "dice", "annotated"),
 )
 _COLUMNS = (("against truth", "truth"), ("against pseudo-label", "pseudo"))
 
@@ -47,6 +72,50 @@ def render_result(metrics: Mapping[str, Any]) -> Table:
     return table
 
 
+def render_segments(metrics: Mapping[str, Any]) -> Table:
+    """Return the figures of ``metrics/phase2.json`` as a table."""
+    count = metrics["count"]
+    table = Table(
+        title=f"Phase 2: named segments in {count['frames']} frames of {count['patients']} "
+        f"patients unseen in training, {count['queries']} questions",
+        caption=f"Mean and {metrics['confidence']:.0%} interval by patient. Research use only.",
+    )
+    table.add_column("")
+    table.add_column("", justify="right")
+    for name, key, against in _SEGMENT_ROWS:
+        figure = metrics.get(key, {}).get(against)
+        if figure is not None:
+            table.add_row(name.format(chance=metrics["chance"]), cell(figure))
+    return table
+
+
+def render_arms(metrics: Mapping[str, Any]) -> Table:
+    """Return the figures of ``metrics/phase3.json`` as a table, an arm a row."""
+    table = Table(
+        title="Phase 3: what telling the view angle changes",
+        caption=f"{metrics['verdict']}\n{metrics['confidence']:.0%} intervals by patient.",
+    )
+    table.add_column("arm")
+    for title, _, _ in _ARM_COLUMNS:
+        table.add_column(title, justify="right")
+    table.add_column("top-1 less none", justify="right")
+    table.add_column("p (Holm)", justify="right")
+    for arm, figures in metrics["arms"].items():
+        cells = [cell(figures[key].get(against)) for _, key, against in _ARM_COLUMNS]
+        table.add_row(arm, *cells, *_against_base(metrics, arm))
+    return table
+
+
+def _against_base(metrics: Mapping[str, Any], arm: str) -> tuple[str, str]:
+    difference = metrics["difference"].get(arm, {}).get("none")
+    if difference is None:
+        return "", ""
+    return (
+        cell(difference["top1"]["annotated"]),
+        f"{metrics['mcnemar'][arm]['none']['holm_p']:.3f}",
+    )
+
+
 def _caption(metrics: Mapping[str, Any]) -> str:
     lines = [f"Mean and {metrics['confidence']:.0%} interval by patient. Research use only."]
     recall = metrics["presence"]["recall"]["mean"] if "recall" in metrics["presence"] else None
@@ -70,3 +139,18 @@ def _verdict(difference: Mapping[str, Any]) -> str:
     else:
         verdict = "Training and its teacher, the pseudo-label, cannot be told apart"
     return f"{verdict}: paired difference of Dice {cell(difference)}."
+
+
+#: Documents in ``metrics/`` and what makes tables of them.
+_RENDERERS = {
+    "phase1.json": render_result,
+    "phase2.json": render_segments,
+    "phase3.json": render_arms,
+}
+
+
+def result_tables(folder: Path) -> Iterator[Table]:
+    """Yield the table of every phase whose metrics are there."""
+    for name, render in _RENDERERS.items():
+        if (folder / name).is_file():
+            yield render(json.loads((folder / name).read_text(encoding="utf-8")))

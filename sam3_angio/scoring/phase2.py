@@ -14,18 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from sam3_angio.anatomy import analysed_segments, segments
-from sam3_angio.scoring.answers import Against, FrameScores, SegmentRule
+from sam3_angio.scoring.answers import Against, FrameScores, SegmentRule, score_frames
 from sam3_angio.scoring.cgf1 import REFERENCES, pairs_of, score_pairs
 from sam3_angio.scoring.detection import Matches, detection_matches, weighted_precision
 from sam3_angio.scoring.masks import MaskScores
 from sam3_angio.scoring.naming import confusion_matrix, name_frames, naming_figures
 from sam3_angio.scoring.presence import CalibrationBin, calibration, presence_figures
-from sam3_angio.scoring.segments import NO_CATEGORY, SegmentFrame
+from sam3_angio.scoring.segments import NO_CATEGORY, SegmentFrame, read_segment_frames
 from sam3_angio.scoring.statistics import (
     Estimate,
     FloatArray,
@@ -109,6 +110,52 @@ class SegmentScores:
     def calibration(self) -> tuple[CalibrationBin, ...]:
         """Return the reliability diagram of the presence."""
         return calibration(self.frames)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerRules:
+    """How answers are read.
+
+    Attributes
+    ----------
+    rule : {"best", "semantic"}
+        Which mask is a segment's.
+    threshold : float
+        From this presence, or score, on an answer counts.
+    processes : int
+        Worker processes; 0 for one a core.
+    """
+
+    rule: SegmentRule
+    threshold: float
+    processes: int
+
+
+def score_predictions(
+    dataset: Path, truth: Path, predictions: Path, rules: AnswerRules
+) -> SegmentScores:
+    """Read and score the predictions of a model that names segments.
+
+    Parameters
+    ----------
+    dataset : Path
+        Written by ``split``.
+    truth : Path
+        ``data/truth``.
+    predictions : Path
+        Holds ``queries.json`` and ``results.json``.
+    rules : AnswerRules
+
+    Raises
+    ------
+    DataError
+        The files are not valid or do not fit each other; with every fault.
+    ConfigError
+        The rule needs masks that the model did not give.
+    """
+    frames = read_segment_frames(dataset, truth, predictions)
+    scored = score_frames(frames, rules.rule, rules.processes)
+    return score_segments(scored, rules.rule, rules.threshold)
 
 
 def score_segments(

@@ -14,12 +14,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from sam3_angio.errors import DataError, Fault
 from sam3_angio.scoring.paired import detectable_difference, discordance, holm, mcnemar_p
-from sam3_angio.scoring.phase2 import Key, SegmentScores, estimate_all, frame_values
+from sam3_angio.scoring.phase2 import (
+    AnswerRules,
+    Key,
+    SegmentScores,
+    estimate_all,
+    frame_values,
+    score_predictions,
+)
 from sam3_angio.scoring.statistics import (
     Estimate,
     FloatArray,
@@ -131,6 +139,36 @@ class ArmScores:
     estimates: Mapping[str, Mapping[Key, Estimate]]
     comparisons: tuple[Comparison, ...]
     tests: tuple[NameTest, ...]
+
+
+def score_arms(
+    dataset: Path, truth: Path, predictions: Path, rules: AnswerRules
+) -> dict[str, SegmentScores]:
+    """Read and score the predictions of every arm.
+
+    Parameters
+    ----------
+    dataset : Path
+        Written by ``split``.
+    truth : Path
+        ``data/truth``.
+    predictions : Path
+        Holds a folder an arm.
+    rules : AnswerRules
+
+    Raises
+    ------
+    DataError
+        There is no arm, or its files are not valid.
+    """
+    names = [path.name for path in predictions.glob("*") if (path / "queries.json").is_file()]
+    if not names:
+        message = "no arm has predictions."
+        raise DataError.at("predictions/phase3", message, "Run train_phase3.")
+    return {
+        name: score_predictions(dataset, truth, predictions / name, rules)
+        for name in ordered_arms(names)
+    }
 
 
 def ordered_arms(names: Sequence[str]) -> tuple[str, ...]:
