@@ -111,7 +111,7 @@ def _recipe(run: dict[str, str]) -> DictConfig:
     }
     packaged = compose_recipe("pretrain", _SECTIONS, {**settings, **run})
     packaged.trainer.data.train.dataset = packaged.scenes.train
-    packaged.trainer.data.validation = packaged.scenes.val
+    packaged.trainer.data.validation = packaged.trainer.data.prediction = packaged.scenes.val
     return packaged
 
 
