@@ -199,7 +199,8 @@ def _evaluated(pairs: Sequence[Pair], threshold: float) -> tuple[Any, dict[str, 
         reference, prediction = Path(folder) / "reference.json", Path(folder) / "prediction.json"
         write_json(reference, _reference(pairs), indent=None)
         write_json(prediction, list(_detections(pairs, threshold)), indent=None)
-        with contextlib.redirect_stdout(io.StringIO()):
+        # It prints, and divides by nothing where nothing is found.
+        with contextlib.redirect_stdout(io.StringIO()), np.errstate(invalid="ignore"):
             evaluator = _evaluator().CGF1Evaluator(str(reference), iou_type="segm")
             evaluator.coco_evals[0].threshold = threshold
             return evaluator, evaluator.evaluate(str(prediction))
