@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sam3_angio.anatomy import analysed_segments, segments
@@ -14,7 +16,8 @@ from sam3_angio.phantom.identity import (
     planted_names,
 )
 from sam3_angio.phantom.site import VESSEL_NAMES
-from sam3_angio.phantom.xa_file import TRANSFER_SYNTAXES
+from sam3_angio.phantom.views import analysable
+from sam3_angio.phantom.xa_file import JPEG_LOSSLESS, TRANSFER_SYNTAXES
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,46 @@ def test_a_result_is_filmed_from_nearly_the_view_of_its_baseline(cases):
                 assert abs(run.geometry.view.secondary_deg - baseline.secondary_deg) <= 2.1
 
 
+def test_runs_have_about_ten_frames(cases):
+    frames = [run.frames for case in cases for run in case.runs]
+    assert set(frames) == {9, 10, 11}
+    assert sum(frames) / len(frames) == pytest.approx(10, abs=0.6)
+
+
+def test_three_of_twenty_patients_are_filmed_with_large_pictures():
+    sizes = [plan_patient(1, number).runs[0].geometry.size_px for number in range(1, 21)]
+    assert sizes.count(1024) == 3
+    assert sizes.count(512) == 17
+
+
+def test_large_pictures_have_twelve_bits_and_small_ones_eight(cases):
+    for run in (run for case in cases for run in case.runs):
+        assert run.bits == {512: 8, 1024: 12}[run.geometry.size_px]
+
+
+def test_blades_leave_the_analysed_segment_free(cases):
+    for case in cases:
+        for run in case.runs:
+            heart = case.after if run.phase == "INDEX FINAL" else case.before
+            blades = run.geometry
+            alone = dict(analysable(heart, run.artery, replace(blades, collimated=None)))
+            cass = run.rows[0].cass
+            assert dict(analysable(heart, run.artery, blades))[cass] == alone[cass]
+
+
+def test_most_runs_are_collimated_but_not_to_a_slit(cases):
+    fields = [run.geometry.field for case in cases for run in case.runs]
+    sizes = [run.geometry.size_px for case in cases for run in case.runs]
+    for field, size in zip(fields, sizes, strict=True):
+        assert 0 <= field.left_px <= 0.23 * size
+        assert 0 <= field.top_px <= 0.23 * size
+        assert 0.77 * size <= field.right_px <= size
+        assert 0.77 * size <= field.bottom_px <= size
+    assert sum(run.geometry.collimated is not None for case in cases for run in case.runs) > 0.8 * (
+        len(fields)
+    )
+
+
 def test_some_analysed_segments_have_no_lesion(cases):
     healthy = [
         run
@@ -98,9 +141,10 @@ def test_views_are_in_tenths_of_a_degree_as_header_and_table_write_them(cases):
 
 def test_the_tables_of_shares_cover_what_they_choose_from():
     assert set(SEGMENT_WEIGHTS) == set(analysed_segments()) == set(VESSEL_NAMES)
-    assert set(SYNTAX_SHARES) == set(TRANSFER_SYNTAXES)
-    assert sum(SYNTAX_SHARES.values()) == pytest.approx(1)
-    assert max(SYNTAX_SHARES.values()) == SYNTAX_SHARES["1.2.840.10008.1.2.4.70"] > 0.5
+    for shares in SYNTAX_SHARES.values():
+        assert set(shares) == set(TRANSFER_SYNTAXES)
+        assert sum(shares.values()) == pytest.approx(1)
+    assert max(SYNTAX_SHARES[8].values()) == SYNTAX_SHARES[8][JPEG_LOSSLESS] > 0.5
     assert all(0 < share < 0.5 for share in GAP_SHARES.values())
 
 

@@ -28,6 +28,7 @@ from sam3_angio.phantom.identity import planted_dates, planted_names
 from sam3_angio.phantom.patient_files import write_patient
 from sam3_angio.phantom.run import RunPlan, simulate_run
 from sam3_angio.phantom.site import COLUMNS, TABLE_NAME, run_path
+from sam3_angio.phantom.xa_file import RLE, UNCOMPRESSED
 
 SEED = 24  # three patients with few runs
 
@@ -146,6 +147,54 @@ def test_dciodvfy_finds_no_error_in_any_run(data):
     for path in (data / "export").rglob("*.dcm"):
         report = subprocess.run(["dciodvfy", path], capture_output=True, text=True, check=False)
         assert "Error" not in report.stdout + report.stderr
+
+
+def test_runs_are_small_enough_for_the_whole_data_set(data):
+    for path in (data / "export").rglob("*.dcm"):
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        assert 9 <= int(header.NumberOfFrames) <= 11
+        assert header.Rows == 512
+        raw = header.file_meta.TransferSyntaxUID in (RLE, UNCOMPRESSED)
+        # 410 runs in 600 MB are 1.46 MB each on average, the large ones among them
+        assert path.stat().st_size < (3.0e6 if raw else 1.3e6)
+
+
+def test_no_label_reaches_under_a_blade(data):
+    truths = [
+        load_document(data / "truth" / f"{name}.json") for name in ("vessel_tree", "segments")
+    ]
+    rows = {row.frame_id: row for row in read_manifest(data / "manifest.csv")}
+    collimated = 0
+    for truth in truths:
+        images = {image.id: image for image in truth.images}
+        for mark in truth.annotations:
+            row = rows[images[mark.image_id].frame_id]
+            field = field_of(data, row)
+            collimated += not field.all()
+            assert not (decode_mask(mark.segmentation) & ~field).any()
+            for label in (row.pseudo_label, row.mask):
+                if label:
+                    mask = read_mask(data / label).mask
+                    assert not (mask & ~resize_nearest(field, mask.shape)).any()
+    assert collimated
+
+
+def field_of(data: Path, row) -> np.ndarray:
+    """Return what the header says that the blades leave free."""
+    header = pydicom.dcmread(data / "export" / "Angios" / row.dicom, stop_before_pixels=True)
+    field = np.zeros((header.Rows, header.Columns), dtype=bool)
+    if "CollimatorShape" not in header:
+        return ~field
+    assert header.CollimatorShape == header.ShutterShape == "RECTANGULAR"
+    first_column, first_row = (
+        header.CollimatorLeftVerticalEdge,
+        header.CollimatorUpperHorizontalEdge,
+    )
+    field[
+        first_row : header.CollimatorLowerHorizontalEdge - 1,
+        first_column : header.CollimatorRightVerticalEdge - 1,
+    ] = True
+    return field
 
 
 def test_unique_identifiers_are_unique_and_studies_are_patients(data):

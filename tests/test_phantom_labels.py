@@ -13,7 +13,7 @@ from sam3_angio.phantom.heart import grow_heart
 from sam3_angio.phantom.labels import frame_truths, segment_contour, silhouette
 from sam3_angio.phantom.lesion import LesionPlan, with_lesions
 from sam3_angio.phantom.scene import set_up
-from sam3_angio.phantom.xray import ProjectionGeometry, Tube, aimed, path_lengths, project
+from sam3_angio.phantom.xray import Field, ProjectionGeometry, Tube, aimed, path_lengths, project
 
 SIZE = 512
 LESIONS = (
@@ -201,7 +201,84 @@ def test_a_side_branch_starts_at_its_parents_wall(shown):
     assert 0.5 < cut_mm < 8
 
 
-def test_a_lesion_outside_the_picture_is_not_in_its_truth(shown):
+def test_a_lesion_outside_the_field_is_not_in_its_truth(shown):
+    placed, scene, truths = shown
+    (x, y) = truths[0].lesions[0].centre_px
+    for field in (
+        Field(left_px=0, top_px=round(y) + 3, right_px=SIZE, bottom_px=SIZE),
+        Field(left_px=round(x) + 3, top_px=0, right_px=SIZE, bottom_px=SIZE),
+    ):
+        truth = frame_truths(7, [12], scene, replace(placed, collimated=field))[0]
+        assert 12 not in {lesion.cass for lesion in truth.lesions}
+
+
+# ---- what the collimator leaves ---------------------------------------------------------------
+
+
+def cut_above(shown, cass, share):
+    """Put a blade across a segment, over this share of it from the top, and return the truth."""
     placed, scene, _ = shown
-    small = replace(placed, size_px=128)
-    assert frame_truths(7, [12], scene, small)[0].lesions == ()
+    branch = next(branch for branch in scene.branches if branch.cass == cass)
+    rows_px = project(branch.lumen_mm, placed)[0][:, 1]
+    top_px = round(rows_px.min() + share * np.ptp(rows_px))
+    field = Field(left_px=0, top_px=top_px, right_px=SIZE, bottom_px=SIZE)
+    return field, frame_truths(7, [cass], scene, replace(placed, collimated=field))[0]
+
+
+def test_a_field_contains_the_pixels_of_its_mask():
+    field = Field(left_px=2, top_px=1, right_px=5, bottom_px=4)
+    rows, columns = np.indices((6, 6))
+    points = np.stack([columns.ravel(), rows.ravel()], axis=1).astype(float)
+    np.testing.assert_array_equal(field.contains(points).reshape(6, 6), field.mask(6))
+    assert field.mask(6).sum() == 9
+    assert field.contains(points, 1.0).sum() == 1  # only the pixel in the middle
+
+
+def test_no_mask_reaches_under_a_blade(shown):
+    field, truth = cut_above(shown, 12, 0.4)
+    covered = ~field.mask(SIZE)
+    np.testing.assert_array_equal(truth.field_mask, ~covered)
+    for mask in (truth.tree_mask, truth.catheter_mask, *truth.segment_masks.values()):
+        assert mask.any()
+        assert not (mask & covered).any()
+    whole = shown[2][0].tree_mask
+    np.testing.assert_array_equal(truth.tree_mask, whole & ~covered)
+
+
+def test_a_hidden_segment_is_not_in_the_truth(shown):
+    _, truth = cut_above(shown, 19, 0.1)  # far below the left main
+    assert 11 in shown[2][0].segment_masks
+    assert 11 not in truth.segment_masks
+
+
+def test_a_contour_is_the_visible_piece_of_its_segment(shown):
+    field, truth = cut_above(shown, 19, 0.3)
+    contour, whole = truth.contour, shown[2][1].contour
+    for edge in (contour.centreline_px, contour.left_px, contour.right_px):
+        assert (edge[:, 1] > field.top_px - 1.5).all()
+    assert 100 <= len(contour.centreline_px) <= 400
+    assert contour.arc_mm[0] > 3  # lengths are still those from the segment's start
+    assert contour.arc_mm[-1] == pytest.approx(whole.arc_mm[-1], abs=0.6)
+    same = np.interp(contour.arc_mm, whole.arc_mm, whole.diameter_mm)
+    np.testing.assert_allclose(contour.diameter_mm, same, rtol=0.03)
+
+
+def test_a_lesion_ends_where_the_field_ends(shown):
+    placed, scene, truths = shown
+    whole = truths[0].lesions[1]
+    assert whole.cass == 19
+    middle = (whole.start_px[1] + whole.centre_px[1]) / 2
+    field = Field(left_px=0, top_px=round(middle), right_px=SIZE, bottom_px=SIZE)
+    found = frame_truths(7, [19], scene, replace(placed, collimated=field))[0].lesions
+    (lesion,) = (lesion for lesion in found if lesion.cass == 19)
+    assert lesion.start_px[1] == pytest.approx(middle, abs=3)
+    assert lesion.start_mm > whole.start_mm
+    assert lesion.end_mm == whole.end_mm
+    assert lesion.stenosis_pct == whole.stenosis_pct
+
+
+def test_a_segment_wholly_under_a_blade_has_no_contour(shown):
+    placed, scene, _ = shown
+    corner = Field(left_px=SIZE - 4, top_px=SIZE - 4, right_px=SIZE, bottom_px=SIZE)
+    with pytest.raises(ValueError, match="segment 12"):
+        frame_truths(7, [12], scene, replace(placed, collimated=corner))

@@ -64,6 +64,7 @@ def truth_with(lesions: tuple[LesionTruth, ...]) -> FrameTruth:
         tree_mask=nothing,
         segment_masks={},
         catheter_mask=nothing,
+        field_mask=~nothing,
         contour=straight_contour(),
         lesions=lesions,
     )

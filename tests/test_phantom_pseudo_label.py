@@ -29,7 +29,8 @@ def drawn_tree(size_px: int = 512) -> tuple[np.ndarray, np.ndarray]:
 
 
 def label(seed: int, size_px: int = 512) -> np.ndarray:
-    return pseudo_label(*drawn_tree(size_px), np.random.default_rng(seed))
+    everything = np.ones((size_px, size_px), dtype=bool)
+    return pseudo_label(*drawn_tree(size_px), everything, np.random.default_rng(seed))
 
 
 @pytest.fixture(scope="module")
@@ -104,5 +105,16 @@ def test_a_large_frame_is_sampled_at_the_labels_own_pixel_centres():
 
 def test_an_empty_picture_has_no_vessel_but_islands():
     empty = np.zeros((512, 512), bool)
-    found = pseudo_label(empty, empty, np.random.default_rng(1))
+    found = pseudo_label(empty, empty, ~empty, np.random.default_rng(1))
     assert found.mean() < 0.01
+
+
+def test_nothing_is_drawn_under_a_blade():
+    field = np.zeros((1024, 1024), dtype=bool)
+    field[200:900, 240:1024] = True
+    for seed in range(10):
+        drawn = pseudo_label(*drawn_tree(1024), field, np.random.default_rng(seed))
+        assert drawn.any()
+        assert not drawn[:100].any()
+        assert not drawn[450:].any()
+        assert not drawn[:, :120].any()

@@ -28,6 +28,7 @@ from sam3_angio.phantom.xa_file import (
     uid,
     write_xa,
 )
+from sam3_angio.phantom.xray import Field
 
 IDENTITY = Identity(
     name="Vélmorrow^Ilse",
@@ -42,6 +43,9 @@ IDENTITY = Identity(
     operator="Brannick^Una",
     remark="asked for by Ostrand",
 )
+
+
+BLADES = Field(left_px=5, top_px=0, right_px=60, bottom_px=44)  # of 64 × 48 pixels
 
 
 def noise(bits: int, shape: tuple[int, int, int] = (3, 48, 64)) -> Pixels:
@@ -59,6 +63,7 @@ def run_of(pixels: Pixels, bits: int, transfer_syntax: str) -> XARun:
         pixels=pixels,
         bits=bits,
         view=ViewAngle(primary_deg=-29.8, secondary_deg=20.4),
+        collimated=None,
         detector_spacing_mm=0.308,
         sid_mm=1060.0,
         sod_mm=765.0,
@@ -100,7 +105,9 @@ def test_dciodvfy_reports_no_error(tmp_path, transfer_syntax, offset_table):
     if shutil.which("dciodvfy") is None:
         pytest.skip("dciodvfy (Debian package dicom3tools) is not installed")
     for bits in (8, 12):
-        run = replace(run_of(noise(bits), bits, transfer_syntax), offset_table=offset_table)
+        run = replace(
+            run_of(noise(bits), bits, transfer_syntax), offset_table=offset_table, collimated=BLADES
+        )
         write_xa(tmp_path / "run.dcm", run)
         report = subprocess.run(
             ["dciodvfy", str(tmp_path / "run.dcm")], capture_output=True, text=True, check=False

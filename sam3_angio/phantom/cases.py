@@ -22,6 +22,7 @@ import numpy as np
 from sam3_angio.acquisition import ViewAngle
 from sam3_angio.anatomy import Artery, segments
 from sam3_angio.phantom.beat import best_frames
+from sam3_angio.phantom.collimator import collimated
 from sam3_angio.phantom.heart import Heart, grow_heart
 from sam3_angio.phantom.lesion import LesionPlan, treated, with_lesions
 from sam3_angio.phantom.site import VESSEL_NAMES
@@ -41,15 +42,23 @@ WORKING_VIEWS: dict[Artery, tuple[tuple[float, float], ...]] = {
     "LCA": ((-20, -25), (-5, 35), (35, 25), (45, -30), (0, -25), (-30, 5), (-25, 20)),
 }
 
-#: Transfer syntaxes and how often they occur: JPEG Lossless is the laboratory's default.
-SYNTAX_SHARES = {JPEG_LOSSLESS: 0.68, JPEG_LS: 0.16, JPEG_2000: 0.10, RLE: 0.03, UNCOMPRESSED: 0.03}
+#: How often each transfer syntax occurs, by bits stored: JPEG Lossless is the default of the
+#: laboratory's older room, the newer one with its large pictures compresses better.
+SYNTAX_SHARES = {
+    8: {JPEG_LOSSLESS: 0.56, JPEG_LS: 0.22, JPEG_2000: 0.16, RLE: 0.03, UNCOMPRESSED: 0.03},
+    12: {JPEG_LOSSLESS: 0.26, JPEG_LS: 0.38, JPEG_2000: 0.32, RLE: 0.02, UNCOMPRESSED: 0.02},
+}
 
 #: What a header may lack, and how often it does.
 GAP_SHARES = {"angles": 0.015, "sod": 0.05, "magnification": 0.08, "window": 0.04, "offsets": 0.25}
 
 _SEGMENTS_A_PATIENT = (0.34, 0.4, 0.2, 0.06)  # one, two, three, four
 _FIELDS_MM = (160.0, 175.0, 200.0)  # sides of the detector's field
-_LARGE_SHARE = 0.11
+# Patients filmed in the room with 1024² and 12 bits: three of each twenty, evenly spread, so that
+# the share is the same for every seed.
+_LARGE_EVERY = 20
+_LARGE_PLACES = (5, 12, 19)
+_FRAMES = (9, 12)  # of a run, the second one excluded
 _LESION_SHARE = 0.8
 _TREATED_SHARE = 0.85
 _OTHER_LESION_SHARE = 0.3
@@ -147,7 +156,8 @@ def plan_patient(seed: int, number: int) -> PatientCase:
     """
     generator = np.random.default_rng([seed, number, 0])
     healthy = grow_heart(int(generator.integers(2**31)))
-    targets = _targets(healthy, generator)
+    size_px = 1024 if number % _LARGE_EVERY in _LARGE_PLACES else 512
+    targets = _targets(healthy, size_px, generator)
     chosen = {target.cass for target in targets}
     others = _other_lesions(healthy, chosen, generator)
     lesions = [target.lesion for target in targets if target.lesion]
@@ -161,10 +171,9 @@ def plan_patient(seed: int, number: int) -> PatientCase:
     return PatientCase(number=number, before=before, after=after, runs=tuple(runs))
 
 
-def _targets(heart: Heart, generator: np.random.Generator) -> list[_Target]:
+def _targets(heart: Heart, size_px: int, generator: np.random.Generator) -> list[_Target]:
     """Choose segments in the order of a weighted draw, leaving out those that no view shows."""
     wanted = 1 + int(generator.choice(len(_SEGMENTS_A_PATIENT), p=_SEGMENTS_A_PATIENT))
-    size_px = 1024 if generator.random() < _LARGE_SHARE else 512
     present = [cass for cass in SEGMENT_WEIGHTS if cass in heart.cass]
     weights = np.array([SEGMENT_WEIGHTS[cass] for cass in present], dtype=np.float64)
     order = generator.choice(present, len(present), replace=False, p=weights / weights.sum())
@@ -188,6 +197,7 @@ def _views(
     for primary_deg, secondary_deg in generator.permutation(WORKING_VIEWS[artery]).tolist():
         view = _jittered(primary_deg, secondary_deg, 4.0, generator)
         geometry = aimed(_geometry(view, size_px, generator), heart, artery)
+        geometry = collimated(geometry, heart, artery, cass, generator)
         quality = dict(analysable(heart, artery, geometry)).get(cass, 0.0)
         # the better a view shows it, the likelier the operator stops here
         if quality >= _ENOUGH_QUALITY and generator.random() < quality:
@@ -290,13 +300,13 @@ def _takes(targets: Sequence[_Target], generator: np.random.Generator) -> list[_
 def _run(heart: Heart, take: _Take, chosen: set[int], generator: np.random.Generator) -> RunCase:
     artery = segments()[take.cass].artery
     geometry = aimed(take.geometry, heart, artery)
-    large = geometry.size_px == 1024
-    frames = 5 if large else int(generator.integers(6, 8))
+    frames = int(generator.integers(*_FRAMES))
     seed = int(generator.integers(2**31))
     row = RowCase(
         cass=take.cass, frame_index=best_frames(frames, seed)[0], vessel_pattern=take.name
     )
-    syntaxes, shares = zip(*SYNTAX_SHARES.items(), strict=True)
+    bits = 12 if geometry.size_px == 1024 else 8
+    syntaxes, shares = zip(*SYNTAX_SHARES[bits].items(), strict=True)
     syntax = str(generator.choice(syntaxes, p=shares))
     gaps = frozenset(gap for gap, share in GAP_SHARES.items() if generator.random() < share)
     run = RunCase(
@@ -304,7 +314,7 @@ def _run(heart: Heart, take: _Take, chosen: set[int], generator: np.random.Gener
         name=take.name,
         artery=artery,
         geometry=geometry,
-        bits=12 if large else 8,
+        bits=bits,
         frames=frames,
         transfer_syntax=syntax,
         gaps=gaps,

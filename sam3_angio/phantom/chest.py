@@ -71,7 +71,10 @@ def background(geometry: ProjectionGeometry, rng: np.random.Generator) -> NDArra
 def _coarser(geometry: ProjectionGeometry, size_px: int) -> ProjectionGeometry:
     factor = geometry.size_px / size_px
     return replace(
-        geometry, size_px=size_px, detector_spacing_mm=geometry.detector_spacing_mm * factor
+        geometry,
+        size_px=size_px,
+        detector_spacing_mm=geometry.detector_spacing_mm * factor,
+        collimated=None,
     )
 
 

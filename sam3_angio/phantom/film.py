@@ -2,7 +2,8 @@
 
 The noise is drawn by whole numbers: the expected intensity is rounded to 14 bits, and a random
 12-bit number selects the deviation from a table of the Poisson distribution's quantiles. So the
-stored values are the same on every machine: floating point (64 bits) ends at the rounding.
+stored values are the same on every machine: floating point (64 bits) ends at the rounding. What
+the collimator's blades cover is blanked, as an angiography unit's electronic shutter does.
 
 Conventions: stored values grow with the intensity, vessels are dark (MONOCHROME2).
 """
@@ -12,10 +13,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
+from math import comb
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import correlate1d, gaussian_filter
 from scipy.special import gammaln
 
 Pixels = NDArray[np.uint8 | np.uint16]
@@ -27,6 +29,7 @@ _BRIGHTEST = (1 << _BITS) - 1
 _MIDDLE = 1 << 13  # 14-bit intensity of the background's median
 _LEVEL_BITS = 5  # that the noise table does not resolve
 _DRAW_BITS = 12
+_GRAIN_LENGTH = 1 / 512  # of the noise's blur relative to the picture's side: one pixel of 512
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,11 +44,14 @@ class Exposure:
         Expected number in a pixel of intensity 1.
     bits : int
         Stored bits, 8 or 12.
+    field : (R, C) ndarray of bool
+        What the collimator leaves free; 0 is stored elsewhere.
     """
 
     intensity: NDArray[np.float64]
     quanta: int
     bits: int
+    field: NDArray[np.bool_]
 
 
 def stored_frames(
@@ -66,7 +72,7 @@ def stored_frames(
     (F, R, C) ndarray of uint8 or uint16
     """
     curve = _display_curve(exposure.bits)
-    return np.stack([curve[_exposed(shadow, exposure, rng)] for shadow in shadows])
+    return np.stack([curve[_exposed(shadow, exposure, rng)] * exposure.field for shadow in shadows])
 
 
 def _exposed(
@@ -85,15 +91,14 @@ def _exposed(
 
 
 def _grain(noise: NDArray[np.int16]) -> NDArray[np.int32]:
-    """Blur white noise a little, (1 4 1) / 6 both ways, as the detector does."""
-    wide = noise.astype(np.int32)
-    rows = 4 * wide
-    rows[1:] += wide[:-1]
-    rows[:-1] += wide[1:]
-    both = 4 * rows
-    both[:, 1:] += rows[:, :-1]
-    both[:, :-1] += rows[:, 1:]
-    return both // 36
+    """Blur white noise as the detector and the unit's noise filter do: alike in millimetres.
+
+    The weights are binomial, (1 2 1) / 4 both ways at 512²; whole numbers, so sums are exact.
+    """
+    order = max(2, round(2 * (_GRAIN_LENGTH * len(noise)) ** 2))
+    weights = np.array([comb(order, place) for place in range(order + 1)], dtype=np.float64)
+    both = correlate1d(correlate1d(noise.astype(np.float64), weights, 0), weights, 1)
+    return np.rint(both / 4.0**order).astype(np.int32)
 
 
 @cache

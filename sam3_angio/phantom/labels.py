@@ -3,7 +3,9 @@
 A mask holds the pixels whose centre lies inside the projected lumen; where two segments overlap, a
 pixel belongs to both. A segment's mask ends straight across the vessel, the tree's ends are round.
 Contours are the lumen's (and the healthy vessel's) axis, projected, and half a diameter to either
-side of it.
+side of it. Only what the collimator's blades leave free is true of a picture: masks end at the
+field's edge, and a contour is the longest piece of its segment that lies inside with its whole
+width.
 
 Conventions: masks are ``[row, column]``; points are ``[x, y]`` in frame pixels, (0, 0) the centre
 of the first pixel; "left" is the left hand of somebody who walks down the vessel in the picture.
@@ -42,7 +44,8 @@ class SegmentContour:
     diameter_mm, reference_mm : (N,) ndarray
         Diameter of the lumen and of the healthy vessel, three-dimensional.
     arc_mm : (N,) ndarray
-        Arc length along the healthy vessel's axis, three-dimensional, from the proximal border.
+        Arc length along the healthy vessel's axis, three-dimensional, from the segment's proximal
+        border, even if that is outside the field.
     projected_arc_mm : (N,) ndarray
         Arc length along the projected centreline at the isocentre's scale: what a core laboratory
         reads off the picture.
@@ -106,12 +109,14 @@ class FrameTruth:
     tree_mask : (R, C) ndarray of bool
         All vessels of the injected artery, with or without a number.
     segment_masks : dict of int to (R, C) ndarray of bool
-        Each numbered segment that the picture shows, the left main included.
+        Each numbered segment that the field shows, the left main included.
     catheter_mask : (R, C) ndarray of bool
+    field_mask : (R, C) ndarray of bool
+        What the collimator leaves free; the other masks lie inside it.
     contour : SegmentContour
         Of the analysed segment.
     lesions : tuple of LesionTruth
-        Of all segments of the injected artery whose tightest point is inside the picture.
+        Of all segments of the injected artery whose tightest point is inside the field.
     """
 
     frame_index: int
@@ -119,6 +124,7 @@ class FrameTruth:
     tree_mask: BoolMask
     segment_masks: dict[int, BoolMask]
     catheter_mask: BoolMask
+    field_mask: BoolMask
     contour: SegmentContour
     lesions: tuple[LesionTruth, ...]
 
@@ -200,14 +206,20 @@ def _fill(
 
 
 def segment_contour(branch: Branch, geometry: ProjectionGeometry) -> SegmentContour:
-    """Return the contour of a segment, evenly spaced along the projected lumen.
+    """Return the contour of a segment's visible piece, evenly spaced along the projected lumen.
 
     Parameters
     ----------
     branch : Branch
         Where it is in the frame.
     geometry : ProjectionGeometry
+
+    Raises
+    ------
+    ValueError
+        No piece of the segment lies inside the field.
     """
+    whole, branch = branch, branch.part(_visible_piece(branch, geometry))
     lumen_px, magnification = project(branch.lumen_mm, geometry)
     vessel_px, _ = project(branch.centreline_mm, geometry)
     scale = magnification / geometry.detector_spacing_mm
@@ -232,9 +244,22 @@ def segment_contour(branch: Branch, geometry: ProjectionGeometry) -> SegmentCont
         ideal_right_px=ideal_right,
         diameter_mm=2 * at(branch.radius_mm),
         reference_mm=2 * at(branch.reference_radius_mm),
-        arc_mm=at(branch.arc_mm),
+        arc_mm=at(branch.path_mm - whole.path_mm[0]),
         projected_arc_mm=even * geometry.object_spacing_mm,
     )
+
+
+def _visible_piece(branch: Branch, geometry: ProjectionGeometry) -> slice:
+    """Return the longest run of samples that are inside the field with the vessel's whole width."""
+    points_px, magnification = project(branch.lumen_mm, geometry)
+    radius_px = branch.radius_mm * magnification / geometry.detector_spacing_mm
+    inside = geometry.field.contains(points_px, radius_px).astype(np.int8)
+    edges = np.diff(inside, prepend=np.int8(0), append=np.int8(0))
+    starts, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    if not starts.size or (ends - starts).max() < 2:
+        raise ValueError(f"No piece of segment {branch.cass} lies inside the field.")
+    longest = int(np.argmax(ends - starts))
+    return slice(int(starts[longest]), int(ends[longest]))
 
 
 def _along(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -255,7 +280,7 @@ def _borders(
 def lesion_truth(
     branch: Branch, from_wall: Branch, plan: LesionPlan, geometry: ProjectionGeometry
 ) -> LesionTruth:
-    """Return where a lesion is in the picture and how tight it is.
+    """Return where a lesion is in the picture and how tight it is; it ends where the field ends.
 
     Parameters
     ----------
@@ -268,8 +293,9 @@ def lesion_truth(
     """
     centre = centre_index(branch, plan)
     arc_mm = branch.path_mm - from_wall.path_mm[0]
+    first, last = _shown_around(centre, branch, geometry)
     places_mm = np.clip(
-        arc_mm[centre] + np.array([-0.5, 0.5, 0.0]) * plan.length_mm, arc_mm[0], arc_mm[-1]
+        arc_mm[centre] + np.array([-0.5, 0.5, 0.0]) * plan.length_mm, arc_mm[first], arc_mm[last]
     )
     points = np.stack([np.interp(places_mm, arc_mm, axis) for axis in branch.lumen_mm.T], axis=1)
     start, end, middle = ((float(x), float(y)) for x, y in project(points, geometry)[0])
@@ -288,6 +314,15 @@ def lesion_truth(
         stenosis_pct=float(100 * (1 - mld_mm / rvd_mm)),
         eccentricity=plan.eccentricity,
     )
+
+
+def _shown_around(centre: int, branch: Branch, geometry: ProjectionGeometry) -> tuple[int, int]:
+    """Return the first and the last sample of the piece around a sample that the field shows."""
+    hidden = np.flatnonzero(~geometry.field.contains(project(branch.lumen_mm, geometry)[0]))
+    before, after = hidden[hidden < centre], hidden[hidden > centre]
+    first = int(before[-1]) + 1 if before.size else 0
+    last = int(after[0]) - 1 if after.size else len(branch.lumen_mm) - 1
+    return first, last
 
 
 def frame_truths(
@@ -309,7 +344,8 @@ def frame_truths(
         for branch, outside in zip(scene.branches, scene.outside, strict=True)
     ]
     tree, masks = _masks(branches, geometry)
-    catheter = silhouette(scene.catheter_mm, scene.catheter_radius_mm, geometry)
+    field = geometry.field.mask(geometry.size_px)
+    catheter = field & silhouette(scene.catheter_mm, scene.catheter_radius_mm, geometry)
     lesions = _lesions(scene, branches, geometry)
     return tuple(
         FrameTruth(
@@ -318,6 +354,7 @@ def frame_truths(
             tree_mask=tree,
             segment_masks=masks,
             catheter_mask=catheter,
+            field_mask=field,
             contour=segment_contour(_named(branches, cass), geometry),
             lesions=lesions,
         )
@@ -338,11 +375,12 @@ def _named(branches: Sequence[Branch], cass: int) -> Branch:
 def _masks(
     branches: Sequence[Branch], geometry: ProjectionGeometry
 ) -> tuple[BoolMask, dict[int, BoolMask]]:
-    """Return the mask of all branches, and of each segment that is inside the picture."""
-    tree = np.zeros((geometry.size_px, geometry.size_px), dtype=np.bool_)
+    """Return the mask of all branches, and of each segment that is inside the field."""
+    field = geometry.field.mask(geometry.size_px)
+    tree = np.zeros_like(field)
     masks: dict[int, BoolMask] = {}
     for branch in branches:
-        mask = silhouette(branch.lumen_mm, branch.radius_mm, geometry)
+        mask = field & silhouette(branch.lumen_mm, branch.radius_mm, geometry)
         tree |= mask
         if branch.cass is not None and mask.any():
             straight = _cut_straight(mask, branch.lumen_mm, branch.radius_mm, geometry)
@@ -353,7 +391,7 @@ def _masks(
 def _lesions(
     scene: Scene, from_wall: Sequence[Branch], geometry: ProjectionGeometry
 ) -> tuple[LesionTruth, ...]:
-    """Return the lesions of the injected tree whose tightest point is inside the picture."""
+    """Return the lesions of the injected tree whose tightest point is inside the field."""
     numbers = {branch.cass for branch in scene.branches}
     truths = (
         lesion_truth(
@@ -362,7 +400,6 @@ def _lesions(
         for plan in scene.lesions
         if plan.cass in numbers
     )
-    limit = geometry.size_px - 0.5
     return tuple(
-        truth for truth in truths if all(-0.5 <= value < limit for value in truth.centre_px)
+        truth for truth in truths if geometry.field.contains(np.array([truth.centre_px]))[0]
     )

@@ -197,7 +197,8 @@ def _measurements(drawn: SegmentContour, truth: FrameTruth) -> dict[str, float |
         index = int(np.argmin((offset**2).sum(axis=1)))
         measured = _narrowing(lesion.mld_mm, lesion.rvd_mm, lesion.centre_px)
         measured |= _extent(lesion, truth.contour)
-    measured["segment_length_mm"] = round(float(truth.contour.arc_mm[-1]), 2)
+    length_mm = truth.contour.arc_mm[-1] - truth.contour.arc_mm[0]
+    measured["segment_length_mm"] = round(float(length_mm), 2)
     return measured | {"MLD_centerline_index": index}
 
 

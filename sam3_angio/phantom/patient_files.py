@@ -88,6 +88,7 @@ def _stored(seed: int, case: PatientCase, index: int, film: SimulatedRun) -> XAR
         bits=run.bits,
         view=None if "angles" in run.gaps else geometry.view,
         detector_spacing_mm=geometry.detector_spacing_mm,
+        collimated=geometry.collimated,
         sid_mm=geometry.sid_mm,
         sod_mm=None if "sod" in run.gaps else geometry.sod_mm,
         magnification=None if "magnification" in run.gaps else geometry.sid_mm / geometry.sod_mm,
@@ -121,11 +122,12 @@ def _write_labels(export: Path, row: SiteRow, run: RunCase, truth: FrameTruth) -
     if row.has_pseudo_label:
         # of the frame, so that two segments of one frame have the same
         generator = np.random.default_rng([run.seed, row.frame_index, 2])
-        label = pseudo_label(truth.tree_mask, truth.catheter_mask, generator)
+        label = pseudo_label(truth.tree_mask, truth.catheter_mask, truth.field_mask, generator)
         write_mask(export / row.pseudo_label, label)
     generator = np.random.default_rng([run.seed, row.frame_index, 3, row.cass])
     reading = read_by_expert(truth, run.geometry, row.vessel_pattern, generator)
     document = contour_document(reading, truth, run.geometry)
     write_json(export / row.contour, document, indent=None)
     edges = (reading.contour.left_px, reading.contour.right_px[::-1])
-    write_mask(export / row.mask, polygon_mask(np.concatenate(edges), truth.tree_mask.shape))
+    drawn = polygon_mask(np.concatenate(edges), truth.tree_mask.shape)
+    write_mask(export / row.mask, drawn & truth.field_mask)

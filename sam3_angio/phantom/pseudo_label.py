@@ -32,13 +32,17 @@ _REACH_PX = 15
 _EIGHT_NEIGHBOURS = np.ones((3, 3), bool)
 
 
-def pseudo_label(tree: BoolMask, catheter: BoolMask, generator: np.random.Generator) -> BoolMask:
+def pseudo_label(
+    tree: BoolMask, catheter: BoolMask, field: BoolMask, generator: np.random.Generator
+) -> BoolMask:
     """Draw the label of a frame.
 
     Parameters
     ----------
     tree, catheter : (R, C) ndarray of bool
         True masks of the vessel tree and of the catheter, square frames.
+    field : (R, C) ndarray of bool
+        What the collimator leaves free; nothing is drawn outside.
     generator : numpy.random.Generator
         Source of the faults.
 
@@ -51,7 +55,7 @@ def pseudo_label(tree: BoolMask, catheter: BoolMask, generator: np.random.Genera
     drawn = _with_wandering_border(drawn, generator)
     drawn |= _taken_catheter(tube, vessel, generator)
     drawn |= _islands(generator)
-    return drawn
+    return drawn & _at_label_size(field)
 
 
 def _at_label_size(mask: BoolMask) -> BoolMask:

@@ -21,7 +21,7 @@ def analysable(
 ) -> list[tuple[int, float]]:
     """Return which analysed segments a view shows well.
 
-    The quality is the product of the share inside the picture, the foreshortening (projected over
+    The quality is the product of the share inside the field, the foreshortening (projected over
     true length), and the share that no other vessel crosses; segments shorter than 10 mm or
     thinner than 1 mm have none. A core laboratory would analyse those of 0.5 and more.
 
@@ -74,14 +74,13 @@ def _quality(
     length_mm = float(steps_px.sum()) * geometry.object_spacing_mm
     if length_mm < 10 or 2 * float(np.median(branch.radius_mm)) < 1:
         return 0.0
-    edge = here.radius_px[:, None] + 2
-    inside = (here.points_px > edge) & (here.points_px < geometry.size_px - 1 - edge)
+    inside = geometry.field.contains(here.points_px, here.radius_px + 2)
     crossed = np.zeros(len(here.points_px), dtype=np.bool_)
     for other, there in zip(tree, shown, strict=True):
         if other is not branch:
             crossed |= _crossed(branch, here, other, there)
     foreshortening = min(1.0, length_mm / float(branch.arc_mm[-1]))
-    return float(inside.all(axis=1).mean()) * foreshortening * float(1 - crossed.mean())
+    return float(inside.mean()) * foreshortening * float(1 - crossed.mean())
 
 
 def _crossed(branch: Branch, here: _Shown, other: Branch, there: _Shown) -> NDArray[np.bool_]:

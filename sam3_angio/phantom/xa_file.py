@@ -26,6 +26,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, XRayAngiographicImageStorag
 from rle.utils import encode_frame as encode_rle
 
 from sam3_angio.acquisition import ViewAngle
+from sam3_angio.phantom.xray import Field
 
 Pixels = NDArray[np.uint8 | np.uint16]
 
@@ -89,6 +90,8 @@ class XARun:
         Bits stored.
     view : ViewAngle or None
         None leaves both angles empty.
+    collimated : Field or None
+        What the collimator's blades leave free; None: no blade is in the picture.
     detector_spacing_mm, sid_mm : float
         Pixel spacing at the detector and source-to-detector distance.
     sod_mm, magnification : float or None
@@ -110,6 +113,7 @@ class XARun:
     pixels: Pixels
     bits: int
     view: ViewAngle | None
+    collimated: Field | None
     detector_spacing_mm: float
     sid_mm: float
     sod_mm: float | None
@@ -140,7 +144,7 @@ def write_xa(path: Path, run: XARun) -> None:
         If the transfer syntax is none of :data:`TRANSFER_SYNTAXES`.
     """
     dataset = FileDataset(str(path), {}, file_meta=_file_meta(run), preamble=b"\0" * 128)
-    for module in (_patient_and_study, _series_and_equipment, _image, _pixels, _acquisition):
+    for module in _MODULES:
         dataset.update(module(run))
     private = dataset.private_block(0x0029, _PRIVATE_CREATOR, create=True)
     private.add_new(0x01, "LO", run.identity.remark)
@@ -241,6 +245,29 @@ def _acquisition(run: XARun) -> Dataset:
     return dataset
 
 
+def _collimator_and_shutter(run: XARun) -> Dataset:
+    """Say where the blades stand and that what they cover is blanked (C.8.7.3, C.7.6.11).
+
+    Edges are counted from 1 and name the first covered column or row; one beyond the picture says
+    that the blade is not in it.
+    """
+    dataset = Dataset()
+    if run.collimated is None:
+        return dataset
+    edges = {
+        "LeftVerticalEdge": run.collimated.left_px,
+        "RightVerticalEdge": run.collimated.right_px + 1,
+        "UpperHorizontalEdge": run.collimated.top_px,
+        "LowerHorizontalEdge": run.collimated.bottom_px + 1,
+    }
+    for kind in ("Collimator", "Shutter"):
+        setattr(dataset, f"{kind}Shape", "RECTANGULAR")
+        for name, value in edges.items():
+            setattr(dataset, f"{kind}{name}", str(value))
+    dataset.ShutterPresentationValue = 0
+    return dataset
+
+
 def _pixels(run: XARun) -> Dataset:
     _, rows, columns = run.pixels.shape
     dataset = Dataset()
@@ -326,6 +353,15 @@ def _encode_rle(frame: Pixels, bits: int) -> bytes:
     rows, columns = frame.shape
     return bytes(encode_rle(_little_endian(frame), rows, columns, 1, 8 * frame.itemsize, "<"))
 
+
+_MODULES: tuple[Callable[[XARun], Dataset], ...] = (
+    _patient_and_study,
+    _series_and_equipment,
+    _image,
+    _pixels,
+    _acquisition,
+    _collimator_and_shutter,
+)
 
 _ENCODERS: dict[str, Callable[[Pixels, int], bytes]] = {
     JPEG_LOSSLESS: _encode_jpeg_lossless,

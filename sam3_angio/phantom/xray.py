@@ -28,8 +28,52 @@ _NODES = (4, 6, 9, 13, 19, 28, 40, 60, 90)  # samples across a disc, by its size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Field:
+    """The rectangle of the picture that the beam reaches.
+
+    Attributes
+    ----------
+    left_px, top_px : int
+        First column and row inside.
+    right_px, bottom_px : int
+        First column and row beyond.
+    """
+
+    left_px: int
+    top_px: int
+    right_px: int
+    bottom_px: int
+
+    def contains(
+        self, points_px: NDArray[np.float64], margin_px: NDArray[np.float64] | float = 0.0
+    ) -> NDArray[np.bool_]:
+        """Return which points lie inside, a margin away from every edge.
+
+        Parameters
+        ----------
+        points_px : (N, 2) ndarray
+            ``[x, y]``.
+        margin_px : (N,) ndarray or float
+
+        Returns
+        -------
+        (N,) ndarray of bool
+        """
+        x, y = points_px[:, 0], points_px[:, 1]
+        across = (x - margin_px >= self.left_px - 0.5) & (x + margin_px < self.right_px - 0.5)
+        down = (y - margin_px >= self.top_px - 0.5) & (y + margin_px < self.bottom_px - 0.5)
+        return np.asarray(across & down)
+
+    def mask(self, size_px: int) -> NDArray[np.bool_]:
+        """Return which pixels of a square picture lie inside, (R, C)."""
+        inside = np.zeros((size_px, size_px), dtype=np.bool_)
+        inside[self.top_px : self.bottom_px, self.left_px : self.right_px] = True
+        return inside
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ProjectionGeometry:
-    """Where source, patient and detector stand.
+    """Where source, patient, detector and collimator stand.
 
     Attributes
     ----------
@@ -43,6 +87,8 @@ class ProjectionGeometry:
         Rows and columns of the detector.
     table_mm : tuple of float
         How far the table has moved the patient, patient coordinates.
+    collimated : Field or None
+        What the collimator's blades leave free; None: no blade is in the picture.
     """
 
     view: ViewAngle
@@ -51,6 +97,13 @@ class ProjectionGeometry:
     detector_spacing_mm: float
     size_px: int
     table_mm: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    collimated: Field | None = None
+
+    @property
+    def field(self) -> Field:
+        """Return the part of the picture that shows anything."""
+        whole = Field(left_px=0, top_px=0, right_px=self.size_px, bottom_px=self.size_px)
+        return self.collimated or whole
 
     @property
     def object_spacing_mm(self) -> float:
