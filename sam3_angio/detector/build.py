@@ -44,6 +44,7 @@ from sam3.train.matcher import BinaryHungarianMatcherV2
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from sam3_angio.detector.thrifty import ThriftySam3Image
 from sam3_angio.errors import ConfigError, Fault
 
 
@@ -205,7 +206,7 @@ def _spec_faults(spec: ModelSpec) -> list[Fault]:
     ]
 
 
-def build_model(spec: ModelSpec, kind: type[Sam3Image] = Sam3Image) -> Sam3Image:
+def build_model(spec: ModelSpec, kind: type[Sam3Image] = ThriftySam3Image) -> Sam3Image:
     """Build a SAM 3 with random weights, with the matcher that training needs.
 
     Within :class:`NoMemory` nothing is allocated, for counting parameters.
@@ -214,7 +215,7 @@ def build_model(spec: ModelSpec, kind: type[Sam3Image] = Sam3Image) -> Sam3Image
     ----------
     spec : ModelSpec
     kind : type
-        ``Sam3Image``, or a subclass that is made of the same parts.
+        ``Sam3Image``, or a subclass that is made of the same parts and computes the same.
     """
     model = kind(
         backbone=SAM3VLBackbone(visual=_vision(spec), text=_text(spec), scalp=1),

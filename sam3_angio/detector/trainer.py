@@ -28,6 +28,7 @@ from sam3_angio.detector.curves import CurveLogger
 from sam3_angio.detector.predict import validate
 from sam3_angio.detector.progress import TrainingProgress
 from sam3_angio.detector.runtime import seed_everything
+from sam3_angio.detector.targets import give_shape
 from sam3_angio.errors import AngioError, Fault
 from sam3_angio.files import replacing
 
@@ -208,6 +209,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
 
     def _run_step(self, batch: Any, phase: str, *args: Any, **options: Any) -> None:
         self._batch_frames = self._frames_of(batch)
+        for part in batch.values():
+            give_shape(part)
         super()._run_step(batch, phase, *args, **options)
 
     def _frames_of(self, batch: Any) -> list[str]:

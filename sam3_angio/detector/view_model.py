@@ -26,6 +26,7 @@ from sam3.model.sam3_image import Sam3Image
 from torch import nn
 
 from sam3_angio.detector.build import build_model, frozen, model_spec
+from sam3_angio.detector.thrifty import ThriftySam3Image
 from sam3_angio.detector.view_batch import ViewStage
 
 #: How a model gets to know the view.
@@ -49,11 +50,11 @@ def build(size: str, resolution_px: int, carrier: Carrier, freeze: Sequence[str]
         Module names whose parameters are not trained.
     """
     kinds = {"embedding": AngleSam3Image, "exemplar": ExemplarSam3Image}
-    kind = kinds.get(carrier, Sam3Image)
+    kind = kinds.get(carrier, ThriftySam3Image)
     return frozen(build_model(model_spec(size, resolution_px), kind), freeze)
 
 
-class _ViewSam3Image(Sam3Image):  # type: ignore[misc]
+class _ViewSam3Image(ThriftySam3Image):
     """Adds a vector to the prompt's tokens."""
 
     def view_of(self, stage: ViewStage) -> torch.Tensor:
