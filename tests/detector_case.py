@@ -12,7 +12,7 @@ import socket
 import sys
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from ruamel.yaml import YAML
 
+from sam3_angio.anatomy import segments
 from sam3_angio.coco import Category, Document, ImageEntry, annotate, write_document
 
 SIDE_PX = 64
@@ -71,6 +72,56 @@ def _write_split(folder: Path, ids: range) -> None:
     write_document(folder / "vessel_tree" / "annotations.json", document)
 
 
+def write_segments(root: Path, *, train: int = 8, val: int = 4) -> Path:
+    """Write ``dataset/`` with a labelled segment a frame; return its folder.
+
+    A band across is a segment of the right artery, the proximal one above; a band down is one of
+    the left artery, the proximal one on the left.
+    """
+    first = 1
+    for split, count in (("train", train), ("val", val)):
+        _write_segment_split(root / "dataset" / split, range(first, first + count))
+        first += count
+    return root / "dataset"
+
+
+def segment_picture(cass: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Return a picture of segment 1, 2, 12 or 13, and its mask."""
+    rng = np.random.default_rng(seed)
+    middle = rng.uniform(0.2, 0.3) if cass in (1, 12) else rng.uniform(0.7, 0.8)
+    across = np.abs(np.mgrid[:SIDE_PX, :SIDE_PX][0] / SIDE_PX - middle) < 0.06
+    mask = across if cass in (1, 2) else across.T
+    picture = 170 - 90 * mask + rng.normal(0, 6, mask.shape)
+    return picture.clip(0, 255).astype(np.uint8), mask
+
+
+def _write_segment_split(folder: Path, ids: range) -> None:
+    (folder / "images").mkdir(parents=True)
+    (folder / "segments").mkdir()
+    images, marks = [], []
+    for number in ids:
+        cass = (1, 12, 2, 13)[number % 4]
+        image = replace(_entry(number), cass_segment=cass, artery=segments()[cass].artery)
+        picture, mask = segment_picture(cass, number)
+        Image.fromarray(picture).save(folder / "images" / image.file_name)
+        images.append(image)
+        marks.append(
+            annotate(
+                mask,
+                annotation_id=number,
+                image_id=number,
+                category_id=cass,
+                phrase=segments()[cass].phrase,
+            )
+        )
+    document = Document(
+        images=tuple(images),
+        annotations=tuple(marks),
+        categories=tuple(Category(id=n, name=s.phrase) for n, s in segments().items()),
+    )
+    write_document(folder / "segments" / "annotations.json", document)
+
+
 def _entry(number: int) -> ImageEntry:
     frame = f"p{number:010x}-{number:08x}"
     return ImageEntry(
@@ -89,8 +140,17 @@ def _entry(number: int) -> ImageEntry:
     )
 
 
-def write_params(root: Path, **phase1: object) -> None:
-    """Write the repository's ``params.yaml`` for a small and short training."""
+def write_params(root: Path, *, section: str = "train_phase1", **changes: object) -> None:
+    """Write the repository's ``params.yaml`` for a small and short training.
+
+    Parameters
+    ----------
+    root : Path
+    section : str
+        Which section is changed besides.
+    **changes
+        Values of that section; a dictionary changes some values of a subsection.
+    """
     yaml = YAML()
     params = yaml.load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
     params["model"]["resolution"] = SIDE_PX
@@ -98,10 +158,15 @@ def write_params(root: Path, **phase1: object) -> None:
     params["train"]["threads"] = 1
     params["train"]["loader_workers"] = 0
     params["train"]["timeout_s"] = 60
-    params["train_phase1"].update(
-        {"epochs": 3, "batch_size": 2, "val_every": 2, "instances": 2, "mask_points": None}
-    )
-    params["train_phase1"].update(phase1)
+    for phase in (name for name in params if name.startswith("train_phase")):
+        params[phase].update(
+            {"epochs": 3, "batch_size": 2, "val_every": 2, "instances": 2, "mask_points": None}
+        )
+    for key, value in changes.items():
+        if isinstance(value, dict):
+            params[section][key].update(value)
+        else:
+            params[section][key] = value
     with (root / "params.yaml").open("w", encoding="utf-8") as stream:
         yaml.dump(params, stream)
 

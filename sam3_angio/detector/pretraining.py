@@ -91,10 +91,11 @@ def pretrain(out: Path) -> None:
 def _origin() -> Origin:
     recipe = _recipe({"folder": "", "curves": ""})
     return Origin(
+        recipe="pretrain",
         parameters={**_settings(recipe), "scenes": OmegaConf.to_container(recipe.scenes)},
         data={},
         initial="none",
-        code=code_digests(),
+        code=code_digests("pretrain"),
         versions=versions(),
         workers=dist.get_world_size(),
     )

@@ -6,13 +6,32 @@ in its ``scratch`` section, whose keys are all missing (``???``) until they are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_module
 from omegaconf import DictConfig, OmegaConf
 
+from sam3_angio.detector import configs
 from sam3_angio.errors import ConfigError
+
+_OWN_TARGET = re.compile(r"_target_: (sam3_angio\.[\w.]+)\.\w+")
+_CONFIGS = Path(__file__).parent / "configs"
+
+
+def recipe_files(name: str) -> tuple[Path, ...]:
+    """Return the files of a packaged configuration: its own and those that it builds on."""
+    path = _CONFIGS / f"{name}.yaml"
+    before = [base for base in OmegaConf.load(path).get("defaults", []) if base != "_self_"]
+    return (path, *(file for base in before for file in recipe_files(base)))
+
+
+def named_modules(files: Iterable[Path]) -> tuple[str, ...]:
+    """Return this project's modules whose classes some configurations instantiate, sorted."""
+    texts = [path.read_text(encoding="utf-8") for path in files]
+    return tuple(sorted({name for text in texts for name in _OWN_TARGET.findall(text)}))
 
 
 def compose_recipe(
@@ -40,7 +59,7 @@ def compose_recipe(
     ConfigError
         A key that the configuration does not know, or one that it misses.
     """
-    with initialize_config_module("sam3_angio.detector.configs", version_base="1.3"):
+    with initialize_config_module(configs.__name__, version_base="1.3"):
         packaged = compose(config_name=name)
     OmegaConf.set_struct(packaged, True)
     scratch = {

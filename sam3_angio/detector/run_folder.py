@@ -17,13 +17,14 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
 from sam3_angio.config import Config, load_config
+from sam3_angio.detector.recipe import named_modules, recipe_files
 from sam3_angio.errors import ConfigError
 from sam3_angio.files import sha256
 
@@ -37,6 +38,8 @@ class Origin:
 
     Attributes
     ----------
+    recipe : str
+        Name of the packaged configuration.
     parameters : dict
         Sections of ``params.yaml``.
     data : dict of str
@@ -44,19 +47,26 @@ class Origin:
     initial : str
         SHA-256 of the initial weights, or ``none``.
     code : dict of str
-        SHA-256 of each module of this project that is loaded, and of its configurations.
+        SHA-256 of each module of this project that is loaded, and of the configuration's files.
     versions : dict of str
         Of the packages that compute.
     workers : int
         Processes.
+    choices : dict
+        What the job itself sets in the configuration.
+    ignored : tuple of str
+        Keys of the phase's section that were left out, because the result does not depend on them.
     """
 
+    recipe: str
     parameters: dict[str, Any]
     data: dict[str, str]
     initial: str
     code: dict[str, str]
     versions: dict[str, str]
     workers: int
+    choices: dict[str, Any] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
     @property
     def fingerprint(self) -> str:
@@ -70,21 +80,49 @@ def runs_root() -> Path:
     return Path(os.environ.get("SAM3_ANGIO_RUNS") or "runs")
 
 
-def parameters_of(config: Config, sections: Sequence[str]) -> dict[str, Any]:
-    """Return the sections of ``params.yaml`` that a training depends on."""
-    return {name: getattr(config, name).model_dump(mode="json") for name in sections}
+def parameters_of(
+    config: Config, sections: Sequence[str], ignored: Collection[str] = ()
+) -> dict[str, Any]:
+    """Return the sections of ``params.yaml`` that a training depends on.
+
+    Parameters
+    ----------
+    config : Config
+    sections : sequence of str
+    ignored : collection of str
+        Keys of the phase's section, ``train_...``, that it does not depend on.
+    """
+    parameters = {name: getattr(config, name).model_dump(mode="json") for name in sections}
+    for name in sections:
+        if name.startswith("train_"):
+            parameters[name] = {k: v for k, v in parameters[name].items() if k not in ignored}
+    return parameters
 
 
-def code_digests() -> dict[str, str]:
-    """Return the SHA-256 of each loaded module of this project and of the packaged YAML files."""
-    files = {
+def code_digests(recipe: str) -> dict[str, str]:
+    """Return the SHA-256 of what computes: this project's modules and the configuration's files.
+
+    The modules are those that are loaded once those are that the configuration names, so that it
+    does not matter what this process trained before.
+
+    Parameters
+    ----------
+    recipe : str
+        Name of the packaged configuration.
+    """
+    configs = recipe_files(recipe)
+    for name in named_modules(configs):
+        import_module(name)
+    files = {**_loaded_files(), **{f"configs/{path.name}": path for path in configs}}
+    return {name: sha256(path) for name, path in sorted(files.items())}
+
+
+def _loaded_files() -> dict[str, Path]:
+    return {
         name: Path(str(module.__file__))
         for name, module in list(sys.modules.items())
         if name.split(".")[0] in _OURS and getattr(module, "__file__", None)
     }
-    configs = (Path(__file__).parent / "configs").glob("*.yaml")
-    files.update({f"configs/{path.name}": path for path in configs})
-    return {name: sha256(path) for name, path in sorted(files.items())}
 
 
 def versions() -> dict[str, str]:
@@ -102,9 +140,10 @@ def require_unchanged(origin: Origin) -> None:
     ConfigError
         With what was changed.
     """
+    now = parameters_of(load_config(), tuple(origin.parameters), origin.ignored)
     changed = [
-        *_changed(origin.parameters, parameters_of(load_config(), tuple(origin.parameters))),
-        *_changed(origin.code, code_digests()),
+        *_changed(origin.parameters, now),
+        *_changed(origin.code, code_digests(origin.recipe)),
     ]
     if changed:
         raise ConfigError(

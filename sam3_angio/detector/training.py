@@ -37,8 +37,9 @@ from sam3_angio.detector.runtime import accelerator, be_deterministic
 from sam3_angio.detector.runtime import prepare as prepare_runtime
 from sam3_angio.detector.trainer import PhaseTrainer
 from sam3_angio.detector.workers import first_worker_does, joined, only_training
-from sam3_angio.errors import ConfigError, DataError
+from sam3_angio.errors import ConfigError, DataError, Fault
 from sam3_angio.files import replacing, sha256, write_json, write_text
+from sam3_angio.prompts import segment_numbers
 
 _FROZEN_BY = {
     "freeze_text": "backbone.language_backbone.encoder",
@@ -65,6 +66,8 @@ class Job:
         Weights to start from; None for those of ``model.checkpoint``.
     run : mapping
         Further values of the configuration's ``scratch.run``.
+    ignored : tuple of str
+        Keys of the phase's section that are not of this job.
     """
 
     recipe: str
@@ -73,6 +76,7 @@ class Job:
     labels: str
     start: Path | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
 
 
 #: Phase 1: the vessel tree.
@@ -132,6 +136,17 @@ def session() -> Iterator[None]:
         yield
 
 
+def folder_of(job: Job, dataset: Path) -> Path:
+    """Return the folder that a job works in, which no other job has.
+
+    Raises
+    ------
+    AngioError
+        Parameters, data or weights are wrong.
+    """
+    return _plan(job, dataset, Path()).folder
+
+
 def train_phase(job: Job, *, dataset: Path, outs: Outs) -> None:
     """Train, within a :func:`session`, and publish model, curves and validation predictions.
 
@@ -185,6 +200,7 @@ def _plan(job: Job, dataset: Path, curves: Path) -> _Plan:
     folder = runs_root() / job.recipe / origin.fingerprint
     plan = _Plan(job=job, origin=origin, splits=splits, folder=folder, curves=curves)
     _require_full_batches(plan)
+    _require_asked(plan)
     _recipe(plan)
     return plan
 
@@ -201,17 +217,20 @@ def _start(job: Job, parameters: Mapping[str, Any]) -> Path | None:
 
 
 def _origin(job: Job, splits: dict[str, FrameSet]) -> Origin:
-    parameters = parameters_of(load_config(), job.sections)
+    parameters = parameters_of(load_config(), job.sections, job.ignored)
     start = _start(job, parameters)
     if start is not None and not start.is_file():
         raise ConfigError(f"The weights to start from, {start.as_posix()}, are missing.")
     return Origin(
+        recipe=job.recipe,
         parameters=parameters,
         data={split: frames.digest for split, frames in splits.items()},
         initial="none" if start is None else sha256(start),
-        code=code_digests(),
+        code=code_digests(job.recipe),
         versions=versions(),
         workers=dist.get_world_size(),
+        choices=dict(job.run),
+        ignored=job.ignored,
     )
 
 
@@ -224,6 +243,26 @@ def _require_full_batches(plan: _Plan) -> None:
             f"{frames} frames are fewer than one step takes, {wanted}.",
             f"Lower batch_size of {plan.job.label} or train.workers.",
         )
+
+
+def _require_asked(plan: _Plan) -> None:
+    """Refuse labels that no phrase asks for; their frames would teach absence only."""
+    if plan.job.labels != "segments":
+        return
+    asked = segment_numbers(plan.origin.parameters["prompts"]["segments"])
+    faults = [
+        Fault(
+            file=f"{split}/segments/annotations.json",
+            field=frames.images[mark.image_id].frame_id,
+            message=f"segment {mark.category_id} is annotated, and not asked for.",
+            fix="Set prompts.segments to 'all', or remove the label.",
+        )
+        for split, frames in plan.splits.items()
+        for mark in frames.document.annotations
+        if mark.category_id not in asked
+    ]
+    if faults:
+        raise DataError("Labels and prompts do not agree:", faults)
 
 
 def _recipe(plan: _Plan) -> DictConfig:
