@@ -182,6 +182,22 @@ def test_what_real_pictures_have_is_not_taken_for_damage(tmp_path, syntax, marke
         assert np.array_equal(read_frame(path, index, name="run").pixels, run[index])
 
 
+@pytest.mark.parametrize("bits", [14, 16])
+def test_frames_of_different_brightness_are_compared_on_one_scale(tmp_path, bits):
+    run = pictures(bits=bits) // 2
+    _text(run)
+    run[::2, 0, 0] = (1 << bits) - 1  # one bright pixel in the neighbours
+    path = write_run(tmp_path / "run.dcm", run, bits)
+    assert np.array_equal(read_frame(path, 3, name="run").pixels, run[3])
+
+
+@pytest.mark.parametrize("shape", [(40, 5), (1, 64), (64, 1), (65, 9), (129, 512)])
+def test_frames_of_any_shape_are_read(tmp_path, shape):
+    run = np.random.default_rng(0).integers(1, 255, (3, *shape)).astype(np.uint8)
+    path = write_run(tmp_path / "run.dcm", run, 8, JPEGLosslessSV1)
+    assert np.array_equal(read_frame(path, 1, name="run").pixels, run[1])
+
+
 @pytest.mark.parametrize("size", [(512, 512), (480, 508), (508, 480)])
 @pytest.mark.parametrize("contrast", [1.0, 0.1, 0.0])
 def test_pictures_of_little_contrast_are_not_taken_for_damage(tmp_path, size, contrast):

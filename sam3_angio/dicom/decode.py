@@ -24,6 +24,8 @@ from sam3_angio.dicom.tags import BIG_ENDIAN, DEFLATED, IMPLICIT, UnreadableErro
 EXPLICIT = "1.2.840.10008.1.2.1"
 
 Pixels = NDArray[np.uint8 | np.uint16]
+#: A frame's bytes, little endian.
+Stored = bytes | bytearray | memoryview
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +47,7 @@ class Codec:
     name: str
     encapsulated: bool
     check: Callable[[bytes, RunHeader], None]
-    decode: Callable[[bytes, RunHeader], bytes | bytearray]
+    decode: Callable[[bytes, RunHeader], Stored]
 
 
 def codec(transfer_syntax: str) -> Codec:
@@ -87,8 +89,9 @@ def decode(code: bytes, header: RunHeader) -> Pixels:
     known = codec(header.transfer_syntax)
     known.check(code, header)
     content = known.decode(code, header)
-    if len(content) != header.frame_bytes:
-        message = f"the decoded frame has {len(content)} bytes, expected {header.frame_bytes}."
+    found = memoryview(content).nbytes
+    if found != header.frame_bytes:
+        message = f"the decoded frame has {found} bytes, expected {header.frame_bytes}."
         raise UnreadableError("PixelData (7FE0,0010)", message, "The frame is damaged.")
     byte_order: Literal["<", ">"] = ">" if header.transfer_syntax == BIG_ENDIAN else "<"
     stored = np.frombuffer(content, header.dtype.newbyteorder(byte_order))
@@ -139,17 +142,17 @@ def _jpeg_ls(code: bytes, header: RunHeader) -> bytearray:
         raise _failed("CharLS") from None
 
 
-def _jpeg_2000(code: bytes, header: RunHeader) -> bytes:
+def _jpeg_2000(code: bytes, header: RunHeader) -> memoryview:
     import openjpeg
 
     try:
         pixels = openjpeg.decode(io.BytesIO(code), reshape=True)
     except (RuntimeError, ValueError, NotImplementedError):
         raise _failed("OpenJPEG") from None
-    return np.asarray(pixels).astype(header.dtype.newbyteorder("<")).tobytes()
+    return np.ascontiguousarray(pixels, header.dtype.newbyteorder("<")).data
 
 
-def _rle(code: bytes, header: RunHeader) -> bytes:
+def _rle(code: bytes, header: RunHeader) -> memoryview:
     """Decode segment by segment: the decoder's own loop over them aborts on damaged lengths."""
     from rle import rle
 
@@ -163,7 +166,9 @@ def _rle(code: bytes, header: RunHeader) -> bytes:
         if len(plane) != size:
             raise _failed("pylibjpeg-rle")
         planes.append(np.frombuffer(plane, np.uint8))
-    return np.stack(planes[::-1], axis=1).tobytes()  # the high byte comes first (PS3.5 G.2)
+    if len(planes) == 1:
+        return planes[0].data
+    return np.stack(planes[::-1], axis=1).data  # the high byte comes first (PS3.5 G.2)
 
 
 def _native(code: bytes, header: RunHeader) -> bytes:
@@ -177,7 +182,7 @@ def _no_codestream(code: bytes, header: RunHeader) -> None:
 def _encapsulated(
     name: str,
     check: Callable[[bytes, RunHeader], None],
-    decoder: Callable[[bytes, RunHeader], bytes | bytearray],
+    decoder: Callable[[bytes, RunHeader], Stored],
 ) -> Codec:
     return Codec(name=name, encapsulated=True, check=check, decode=decoder)
 

@@ -14,7 +14,7 @@ import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
@@ -93,10 +93,11 @@ class Run:
         """
         sizes = [sum(part.size for part in group) for group in self.frames.frames]
         usual = statistics.median(sizes)
-        samples = [self._sample(other) for other in range(frame_index + 1)]
+        sample = cache(self._sample)
         for second in range(1, frame_index + 1):
-            is_empty = sizes[second] < usual / 4 or len(set(samples[second])) < 8
-            if is_empty or samples[second] != samples[second - 1]:
+            if sizes[second] != sizes[second - 1] or sizes[second] < usual / 4:
+                continue
+            if sample(second) != sample(second - 1) or len(set(sample(second))) < 8:
                 continue
             if self.code(second) == self.code(second - 1):
                 message = f"frames {second - 1} and {second} are the same picture."

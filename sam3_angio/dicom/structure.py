@@ -19,7 +19,7 @@ from sam3_angio.dicom.tags import UnreadableError
 RLE = "1.2.840.10008.1.2.5"
 
 _FIELD = "PixelData (7FE0,0010)"
-_ITEM, _END = (0xFFFE, 0xE000), (0xFFFE, 0xE0DD)
+_ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 _EXTENDED, _EXTENDED_LENGTHS = 0x7FE00001, 0x7FE00002
 #: First bytes of a JPEG, JPEG-LS or JPEG 2000 picture.
 _STARTS = (b"\xff\xd8", b"\xff\x4f")
@@ -109,32 +109,33 @@ def _native(data_set: DataSet, header: RunHeader) -> FrameMap:
 
 def _items(source: ByteSource, offset: int, frames: int) -> tuple[bytes, list[Fragment]]:
     """Walk all items: the basic offset table's bytes, and where the fragments lie."""
-    source.seek(offset)
     table = b""
     fragments: list[Fragment] = []
+    position = offset
     while True:
-        group, element, size = struct.unpack("<HHI", source.read(8))
-        if (group, element) == _END:
+        source.seek(position)
+        # Tag, length and the first two bytes; behind an empty item those are the next one's tag.
+        head = source.read(max(8, min(10, source.size - position)))
+        tag, size = head[:4], int.from_bytes(head[4:8], "little")
+        position += 8
+        if tag == _END:
+            source.seek(position)
             break
-        if (group, element) != _ITEM or size > source.size - source.position or size % 2:
+        if tag != _ITEM or size > source.size - position or size % 2:
             message = f"item {len(fragments)} is damaged: no item tag, or an impossible length."
             raise UnreadableError(_FIELD, message, "Copy the run again from its source.")
-        if source.position == offset + 8:
+        if position == offset + 8:
+            source.seek(position)
             table = source.read(size)
-            continue
-        fragments.append(_fragment(source, size))
+        else:
+            is_start = head[8:] in _STARTS
+            fragments.append(Fragment(offset=position, size=size, starts_frame=is_start))
         if len(fragments) > 64 * frames + 64:
             raise UnreadableError(_FIELD, f"far more items than {frames} frames can have.")
+        position += size
     if not fragments:
         raise UnreadableError(_FIELD, "there are no pixels.")
     return table, fragments
-
-
-def _fragment(source: ByteSource, size: int) -> Fragment:
-    offset = source.position
-    start = source.read(min(size, 2))
-    source.seek(offset + size)
-    return Fragment(offset=offset, size=size, starts_frame=start in _STARTS)
 
 
 def _group(
