@@ -168,6 +168,44 @@ class Phase2Config(NamedPhaseConfig):
     """Segments by name, from the model of Phase 1."""
 
 
+#: What the model is told of the view angle.
+Arm = Literal["none", "text", "exemplar", "embedding", "shuffled"]
+
+
+def _no_arm_twice(arms: tuple[Arm, ...]) -> tuple[Arm, ...]:
+    if len(set(arms)) < len(arms):
+        raise ValueError("an arm is listed twice")
+    return arms
+
+
+def _says_phrase_and_view(template: str) -> str:
+    rest = template.replace("{phrase}", "", 1).replace("{view}", "", 1)
+    if len(rest) != len(template) - len("{phrase}{view}") or "{" in rest or "}" in rest:
+        raise ValueError("it must hold {phrase} and {view}, each once, and no other braces")
+    return template
+
+
+class ViewTextConfig(_Section):
+    """How the view is said where words carry it."""
+
+    template: Annotated[str, Field(max_length=100), AfterValidator(_says_phrase_and_view)]
+    round_deg: Annotated[int, Field(ge=1, le=90)]
+
+
+class ShuffledConfig(_Section):
+    """The control: views of other patients' frames."""
+
+    of: Literal["text", "embedding"]
+
+
+class Phase3Config(NamedPhaseConfig):
+    """Segments by name, told the view angle in one way or another."""
+
+    arms: Annotated[tuple[Arm, ...], Field(min_length=1), AfterValidator(_no_arm_twice)]
+    text: ViewTextConfig
+    shuffled: ShuffledConfig
+
+
 class EvaluateConfig(_Section):
     """Scores and their uncertainty."""
 
@@ -198,6 +236,7 @@ class Config(_Section):
     train: TrainConfig
     train_phase1: Phase1Config
     train_phase2: Phase2Config
+    train_phase3: Phase3Config
     evaluate: EvaluateConfig
     machine: MachineConfig
 
