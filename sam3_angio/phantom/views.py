@@ -85,8 +85,18 @@ def _quality(
 
 def _crossed(branch: Branch, here: _Shown, other: Branch, there: _Shown) -> NDArray[np.bool_]:
     """Return where another vessel lies over the branch without touching it in space."""
+    if _apart(here, there):
+        return np.zeros(len(here.points_px), dtype=np.bool_)
     gap_px = ((here.points_px[:, None] - there.points_px[None]) ** 2).sum(axis=2)
     reach_px = here.radius_px[:, None] + there.radius_px[None]
     gap_mm = ((branch.lumen_mm[:, None] - other.lumen_mm[None]) ** 2).sum(axis=2)
     reach_mm = branch.radius_mm[:, None] + other.radius_mm[None] + 3
     return np.asarray(((gap_px < reach_px**2) & (gap_mm > reach_mm**2)).any(axis=1))
+
+
+def _apart(here: _Shown, there: _Shown) -> bool:
+    """Return whether two branches are too far from each other in the picture to touch."""
+    reach_px = float(here.radius_px.max() + there.radius_px.max())
+    after = here.points_px.min(axis=0) > there.points_px.max(axis=0) + reach_px
+    before = there.points_px.min(axis=0) > here.points_px.max(axis=0) + reach_px
+    return bool((after | before).any())
