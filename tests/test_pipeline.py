@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[1]
 PATIENTS, SEED = 5, 11
-STAGES = ("extract", "convert", "split", "train_phase1", "train_phase2", "evaluate")
+STAGES = ("extract", "convert", "split", "train_phase1", "train_phase2", "train_phase3", "evaluate")
 
 
 class Clone:
@@ -87,6 +87,8 @@ def clone(tmp_path_factory):
         train_phase1__epochs=30,
         train_phase1__val_every=10,
         train_phase2__epochs=2,
+        train_phase3__epochs=1,
+        train_phase3__arms=["none", "exemplar"],
         evaluate__bootstrap_samples=200,
         split__val_fraction=0.4,
         split__seed=5,  # three patients train, two validate
