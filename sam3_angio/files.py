@@ -36,6 +36,60 @@ def replacing(path: Path) -> Iterator[Path]:
     _remove(aside)
 
 
+@contextmanager
+def replacing_entries(folder: Path, *, last: str) -> Iterator[Path]:
+    """Give a temporary folder; move all that is written to it into `folder`, or nothing of it.
+
+    Entries of `folder` that are not written stay. On an error everything is as it was. The entry
+    `last` is the first to go and the last to come, so that it never stands beside entries of
+    another version; a process that is killed between these two leaves the old ones set aside, and
+    the next call puts them back.
+    """
+    is_new = not folder.exists()
+    folder.mkdir(parents=True, exist_ok=True)
+    staged, aside, replaced = (folder / f".{name}" for name in ("coming", "going", "gone"))
+    try:
+        _put_back(folder, aside)
+        _remove(staged)
+        staged.mkdir()
+        yield staged
+        _exchange(folder, staged, aside, last)
+        _remove(replaced)
+        aside.replace(replaced)
+    finally:
+        _remove(staged)
+        if is_new and not any(folder.iterdir()):
+            folder.rmdir()
+    _remove(replaced)
+
+
+def _exchange(folder: Path, staged: Path, aside: Path, last: str) -> None:
+    names = sorted((path.name for path in staged.iterdir()), key=lambda name: (name == last, name))
+    aside.mkdir()
+    try:
+        for name in reversed(names):
+            if (folder / name).exists():
+                (folder / name).replace(aside / name)
+        for name in names:
+            (staged / name).replace(folder / name)
+    except BaseException:
+        for name in names:
+            if not (staged / name).exists():
+                (folder / name).replace(staged / name)
+        _put_back(folder, aside)
+        raise
+
+
+def _put_back(folder: Path, aside: Path) -> None:
+    """Undo an exchange that did not come to its end."""
+    if not aside.exists():
+        return
+    for old in sorted(aside.iterdir()):
+        _remove(folder / old.name)
+        old.replace(folder / old.name)
+    aside.rmdir()
+
+
 def _remove(path: Path) -> None:
     if path.is_dir():
         shutil.rmtree(path)

@@ -806,18 +806,90 @@ def test_identifiers_that_differ_in_leading_zeros_are_reported(site: SmallSite) 
     assert any("leading zeros" in fault.message for fault in summary.warnings)
 
 
+def _full(*_: object, **__: object) -> None:
+    raise OSError(28, "No space left on device", "/mnt/Geheim")
+
+
 def test_a_folder_that_cannot_be_written_is_told_without_its_path(
     site: SmallSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device", "/mnt/Geheim")
-
-    monkeypatch.setattr("sam3_angio.intake.importing.copy_labels", full)
+    monkeypatch.setattr("sam3_angio.intake.importing.copy_labels", _full)
     site.write()
     with pytest.raises(ConfigError, match="No space left") as caught:
         site.run()
     assert "Geheim" not in str(caught.value)
-    assert [path.name for path in site.out.iterdir()] == ["salt"]
+    assert not site.out.exists()
+
+
+def _state(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.mark.parametrize("step", ["copy_labels", "write_json", "write_manifest", "read_manifest"])
+def test_a_failure_in_any_step_leaves_the_earlier_import(
+    site: SmallSite, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    site.write()
+    site.run()
+    (site.out / "notes.txt").write_text("of the user")
+    before = _state(site.out)
+    del site.rows[2:]
+    site.write()
+    with monkeypatch.context() as patch:
+        patch.setattr(f"sam3_angio.intake.importing.{step}", _full)
+        with pytest.raises(ConfigError, match="No space left"):
+            site.run()
+    assert _state(site.out) == before
+    site.run()
+    assert len(read_manifest(site.out / "manifest.csv")) == 2
+    assert _state(site.out)["salt"] == before["salt"]
+    assert not [path.name for path in site.out.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("failing", range(7))
+def test_a_failure_of_any_move_leaves_the_earlier_import(
+    site: SmallSite, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    site.write()
+    site.run()
+    before = _state(site.out)
+    moves, move = [], Path.replace
+
+    def replace(path: Path, target: Path) -> Path:
+        if path.parent != target.parent:
+            moves.append(path)
+            if len(moves) == failing + 1:
+                _full()
+        return move(path, target)
+
+    del site.rows[2:]
+    site.write()
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", replace)
+        if failing < 6:  # three entries go and come: labels, import.json, manifest.csv
+            with pytest.raises(ConfigError, match="No space left"):
+                site.run()
+            assert _state(site.out) == before
+        else:
+            site.run()
+            assert len(moves) == 6
+
+
+def test_an_import_that_was_killed_between_its_moves_is_undone_by_the_next(
+    site: SmallSite,
+) -> None:
+    site.write()
+    site.run()
+    salt = (site.out / "salt").read_bytes()
+    (site.out / ".going").mkdir()
+    for name in ("manifest.csv", "labels"):
+        (site.out / name).rename(site.out / ".going" / name)
+    (site.out / ".coming").mkdir()
+    (site.out / ".coming" / "manifest.csv").write_text("half of it")
+    site.run(salt="00" * 32)
+    assert (site.out / "salt").read_bytes() == salt
+    assert len(read_manifest(site.out / "manifest.csv")) == 6
+    assert not [path.name for path in site.out.iterdir() if path.name.startswith(".")]
 
 
 def _damaged(value: str, rng: random.Random) -> str:

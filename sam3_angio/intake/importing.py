@@ -6,8 +6,9 @@ unless there is none. What is written is described in ``docs/reference/files.md`
 
 Conventions
 -----------
-Warnings do not stop an import. The manifest is moved into place last, so that a reader never sees
-one whose labels are not there.
+Warnings do not stop an import. Everything is written beside what was there before and exchanged at
+the end; on any failure the earlier import stays whole. The manifest is moved into place last, so
+that a reader never sees one whose labels are not there.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from pathlib import Path
 from sam3_angio.acquisition import ViewAngle
 from sam3_angio.anatomy import segments
 from sam3_angio.errors import ConfigError, DataError, Fault
-from sam3_angio.files import replacing, write_json, write_text
+from sam3_angio.files import replacing_entries, write_json, write_text
 from sam3_angio.intake.angles import AngleCheck, check_angles
 from sam3_angio.intake.conflicts import SurveyedRow, find_conflicts
 from sam3_angio.intake.files import (
@@ -51,6 +52,7 @@ from sam3_angio.manifest import (
 )
 from sam3_angio.progress import in_threads
 
+_MANIFEST = "manifest.csv"
 _SALT = re.compile(r"([0-9a-f]{2}){16,}")
 
 
@@ -305,23 +307,22 @@ def _write(
     salt: str,
     processes: int,
 ) -> None:
-    write_text(out / "salt", f"{salt}\n")
-    with replacing(out / "labels") as folder:
+    with replacing_entries(out, last=_MANIFEST) as folder:
+        if not (out / "salt").exists():
+            write_text(folder / "salt", f"{salt}\n")
         for name in ("pseudo", "contours", "masks"):
-            (folder / name).mkdir(parents=True)
-        pairs = list(zip(rows, manifest, strict=True))
+            (folder / "labels" / name).mkdir(parents=True)
         in_threads(
-            lambda pair: copy_labels(pair[0].paths, folder, pair[1].frame_id),
-            pairs,
+            lambda pair: copy_labels(pair[0].paths, folder / "labels", pair[1].frame_id),
+            list(zip(rows, manifest, strict=True)),
             processes,
             "Copying labels",
         )
-    if not (out / "truth").exists():
-        write_json(out / "truth" / "truth.json", {"kind": "none"})
-    write_json(out / "import.json", _report(summary))
-    with replacing(out / "manifest.csv") as temporary:
-        write_manifest(temporary, manifest)
-        read_manifest(temporary)
+        if not (out / "truth").exists():
+            write_json(folder / "truth" / "truth.json", {"kind": "none"})
+        write_json(folder / "import.json", _report(summary))
+        write_manifest(folder / _MANIFEST, manifest)
+        read_manifest(folder / _MANIFEST)
 
 
 def _report(summary: ImportSummary) -> dict[str, object]:
