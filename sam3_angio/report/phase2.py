@@ -54,7 +54,7 @@ def write_phase2(folder: Path, scores: SegmentScores, resampling: Resampling) ->
         The content of ``phase2.json``.
     """
     estimates = estimate_all(scores, resampling)
-    groups = tuple(estimate_groups(scores, resampling))
+    groups = estimate_groups(scores, resampling)
     document = segment_document(scores, estimates) | {"confidence": resampling.confidence}
     write_json(folder / "phase2.json", document)
     tables = {

@@ -187,8 +187,8 @@ def _control(scores: ArmScores, named: Iterable[Comparison]) -> str:
     if not against:
         return ""
     said = [
-        f"{row.arm} {'does' if direction(row, scores) == 'raises' else 'does not'} exceed {CONTROL}"
-        f" ({_interval(row)})"
+        f"{row.arm} {'exceeds' if direction(row, scores) == 'raises' else 'does not exceed'} "
+        f"{CONTROL} ({_interval(row)})"
         for row in against
     ]
     return f"; {_listed(said)}"

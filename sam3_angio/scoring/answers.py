@@ -40,8 +40,8 @@ Against = Literal["annotated", "truth"]
 
 _LABEL = "Scoring segments"
 
-#: Frames that a worker takes at a time.
-_CHUNK = 8
+#: Frames that a worker takes at a time, and from how many frames on workers are worth their start.
+_CHUNK, _MANY = 8, 400
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,8 @@ def score_frames(
     frames : sequence of SegmentFrame
     rule : {"best", "semantic"}
     processes : int
-        Worker processes; 0 for as many as there are cores, 1 for none.
+        Worker processes; 0 for as many as there are cores, 1 for none. A few hundred frames are
+        done sooner without.
 
     Returns
     -------
@@ -185,7 +186,7 @@ def score_frames(
         )
         raise ConfigError("The segments' masks are missing:", [fault])
     work = partial(score_frame, rule=rule)
-    if processes == 1:
+    if processes == 1 or len(frames) < _MANY:
         scores = list(tracked(map(work, frames), len(frames), _LABEL))
     else:
         # Workers start afresh on every system: forking while a progress bar is drawn is unsafe.

@@ -42,7 +42,7 @@ from sam3_angio.coco import Annotation
 from sam3_angio.errors import AngioError
 from sam3_angio.files import write_json
 from sam3_angio.scoring.detection import IOU_THRESHOLDS
-from sam3_angio.scoring.predictions import Query
+from sam3_angio.scoring.predictions import Query, coco_result
 from sam3_angio.scoring.segments import SegmentFrame, standing
 from sam3_angio.scoring.statistics import FloatArray, WeightedFigure, weighted_totals
 
@@ -234,13 +234,7 @@ def _detections(pairs: Sequence[Pair], threshold: float) -> Iterator[dict[str, A
     for number, pair in enumerate(pairs, 1):
         for instance in pair.query.instances:
             if instance.score >= threshold:
-                yield {
-                    "image_id": number,
-                    "category_id": _CATEGORY,
-                    "score": instance.score,
-                    "segmentation": asdict(instance.mask),
-                    "bbox": list(instance.bbox),
-                }
+                yield coco_result(instance, number, _CATEGORY)
 
 
 def _counts(record: Mapping[str, Any]) -> FloatArray:

@@ -393,7 +393,7 @@ def _interpolated(detections: FloatArray, found: FloatArray, objects: FloatArray
     precision = found / np.maximum(detections, 1)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
     recall = found / objects[:, None]
-    # How many of the recall points are reached with each match; a sum may fall short by a bit.
+    # How many more recall points each match reaches; a sum may fall short by a bit.
     reached = np.floor(recall * (len(RECALL_POINTS) - 1) + _ROUNDING) + 1
-    gained = np.diff(reached, axis=1, prepend=0)
-    return np.asarray((envelope * gained).sum(axis=1) / len(RECALL_POINTS))
+    reached[:, 1:] -= reached[:, :-1].copy()
+    return np.asarray(np.einsum("bm,bm->b", envelope, reached) / len(RECALL_POINTS))

@@ -25,6 +25,7 @@ from sam3_angio.scoring.detection import (
     presence_scores,
 )
 from sam3_angio.scoring.masks import MaskScores
+from sam3_angio.scoring.predictions import coco_result
 from sam3_angio.scoring.statistics import (
     Estimate,
     FloatArray,
@@ -239,13 +240,7 @@ def _precision(
         "categories": [{"id": TREE_CATEGORY, "name": TREE_PHRASE}],
     }
     results = [
-        {
-            "image_id": number,
-            "category_id": TREE_CATEGORY,
-            "score": instance.score,
-            "segmentation": asdict(instance.mask),
-            "bbox": list(instance.bbox),
-        }
+        coco_result(instance, number, TREE_CATEGORY)
         for number, case in numbered
         for instance in case.query.instances
     ]

@@ -20,11 +20,13 @@ from typing import Any
 import numpy as np
 
 from sam3_angio.anatomy import analysed_segments, segments
+from sam3_angio.progress import tracked
 from sam3_angio.scoring.answers import Against, FrameScores, SegmentRule, score_frames
 from sam3_angio.scoring.cgf1 import REFERENCES, pairs_of, score_pairs
 from sam3_angio.scoring.detection import Matches, detection_matches, weighted_precision
 from sam3_angio.scoring.masks import MaskScores
 from sam3_angio.scoring.naming import confusion_matrix, name_frames, naming_figures
+from sam3_angio.scoring.predictions import coco_result
 from sam3_angio.scoring.presence import CalibrationBin, calibration, presence_figures
 from sam3_angio.scoring.segments import NO_CATEGORY, SegmentFrame, read_segment_frames
 from sam3_angio.scoring.statistics import (
@@ -45,6 +47,11 @@ _PRECISION = {"ap": slice(None), "ap50": slice(0, 1), "ap75": slice(5, 6)}
 
 #: Name and what it is taken against.
 Key = tuple[str, str]
+
+#: The same with a group of frames, and which.
+GroupKey = tuple[str, str, str, str]
+
+_LABEL = "Intervals"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +93,8 @@ class SegmentScores:
         Every figure over all frames, as a function of patients' weights.
     published : mapping
         Figures of SAM 3's evaluator as it gives them.
+    matches : mapping
+        What the instances matched, by reference.
     """
 
     rule: SegmentRule
@@ -95,6 +104,7 @@ class SegmentScores:
     named: IntArray
     weighted: Mapping[Key, WeightedFigure]
     published: Mapping[Key, float]
+    matches: Mapping[Against, Matches]
 
     @property
     def patients(self) -> list[str]:
@@ -173,62 +183,80 @@ def score_segments(
     """
     true, named = name_frames(frames, threshold)
     patients = [scores.frame.patient for scores in frames]
-    weighted: dict[Key, WeightedFigure] = {
-        (name, "annotated"): figure
-        for name, figure in naming_figures(true, named, patients).items()
-    }
-    published: dict[Key, float] = {}
     cases = [scores.frame for scores in frames]
-    for reference in REFERENCES:
-        pairs = pairs_of(cases, reference)
-        if pairs:
-            scored = score_pairs(pairs, threshold)
-            weighted |= {(name, reference): of for name, of in scored.weighted.items()}
-            published |= {(name, reference): of for name, of in scored.figures.items()}
-    for against in _references(frames):
-        matches = segment_matches(cases, against)
-        for name, thresholds in _PRECISION.items():
-            weighted[name, against] = weighted_precision(matches, thresholds)
-        for metric in MASK_METRICS:
-            values = _mask_values(frames, against, metric)
-            weighted[metric, against] = weighted_mean(values, patients)
-    for name, figure in presence_figures(frames, threshold).items():
-        weighted[_presence_key(name)] = figure
+    names = naming_figures(true, named, patients)
+    rates = presence_figures(frames, threshold)
+    published = _published(cases, threshold)
+    matches = {against: segment_matches(cases, against) for against in _references(frames)}
     return SegmentScores(
         rule=rule,
         threshold=threshold,
         frames=tuple(frames),
         true=true,
         named=named,
-        weighted=weighted,
-        published=published,
+        weighted={
+            **{(name, "annotated"): figure for name, figure in names.items()},
+            **{_presence_key(name): figure for name, figure in rates.items()},
+            **{key: figure for key, (figure, _) in published.items()},
+            **_mask_figures(frames, matches),
+        },
+        published={key: value for key, (_, value) in published.items()},
+        matches=matches,
     )
+
+
+def _published(
+    cases: Sequence[SegmentFrame], threshold: float
+) -> dict[Key, tuple[WeightedFigure, float]]:
+    """Return SAM 3's figures as functions of weights, and as its evaluator gives them."""
+    figures = {}
+    for reference in REFERENCES:
+        pairs = pairs_of(cases, reference)
+        if pairs:
+            scored = score_pairs(pairs, threshold)
+            for name, weighted in scored.weighted.items():
+                figures[name, str(reference)] = weighted, scored.figures[name]
+    return figures
+
+
+def _mask_figures(
+    frames: Sequence[FrameScores], matches: Mapping[Against, Matches]
+) -> dict[Key, WeightedFigure]:
+    patients = [scores.frame.patient for scores in frames]
+    figures: dict[Key, WeightedFigure] = {}
+    for against, matched in matches.items():
+        for name, thresholds in _PRECISION.items():
+            figures[name, against] = weighted_precision(matched, thresholds)
+        for metric in MASK_METRICS:
+            values = _mask_values(frames, against, metric)
+            figures[metric, against] = weighted_mean(values, patients)
+    return figures
 
 
 def estimate_all(scores: SegmentScores, resampling: Resampling) -> dict[Key, Estimate]:
     """Return every figure over all frames with its interval."""
-    estimates = {key: estimate_figure(of, resampling) for key, of in scores.weighted.items()}
+    estimates = {
+        key: estimate_figure(figure, resampling)
+        for key, figure in tracked(scores.weighted.items(), len(scores.weighted), _LABEL)
+    }
     for key, value in scores.published.items():
         estimates[key] = replace(estimates[key], mean=value)
     return estimates
 
 
-def estimate_groups(scores: SegmentScores, resampling: Resampling) -> Iterator[GroupFigure]:
-    """Yield naming, recall and mask scores by segment, artery and view, and AP by segment."""
-    for group, value, members in _groups(scores.frames):
-        owners = [scores.frames[number].frame.patient for number in members]
-        for (name, against), values in frame_values(scores).items():
-            figure = weighted_mean(values[members], owners)
-            yield GroupFigure(
-                name=name,
-                against=against,
-                group=group,
-                value=value,
-                estimate=estimate_figure(figure, resampling),
-            )
-    for against in _references(scores.frames):
-        matches = segment_matches([of.frame for of in scores.frames], against)
-        yield from _precision_by_segment(matches, against, resampling)
+def estimate_groups(scores: SegmentScores, resampling: Resampling) -> tuple[GroupFigure, ...]:
+    """Return naming, recall and mask scores by segment, artery and view, and AP by segment."""
+    figures = {**_group_means(scores), **_segment_precision(scores)}
+    return tuple(
+        GroupFigure(
+            name=name,
+            against=against,
+            group=group,
+            value=value,
+            estimate=estimate_figure(figure, resampling),
+        )
+        for (name, against, group, value), figure in tracked(figures.items(), len(figures), _LABEL)
+    )
 
 
 def frame_values(scores: SegmentScores) -> dict[Key, FloatArray]:
@@ -264,13 +292,7 @@ def segment_matches(frames: Sequence[SegmentFrame], against: Against) -> Matches
         ],
     }
     results = [
-        {
-            "image_id": number,
-            "category_id": query.category_id,
-            "score": instance.score,
-            "segmentation": asdict(instance.mask),
-            "bbox": list(instance.bbox),
-        }
+        coco_result(instance, number, query.category_id)
         for number, frame in numbered
         for query in frame.answers
         if query.category_id != NO_CATEGORY
@@ -328,17 +350,24 @@ def _groups(frames: Sequence[FrameScores]) -> Iterator[tuple[str, str, list[int]
             yield group, value, [number for number, own in enumerate(kinds) if own == kind]
 
 
-def _precision_by_segment(
-    matches: Matches, against: Against, resampling: Resampling
-) -> Iterator[GroupFigure]:
-    for category in matches.categories:
-        if category.references.any():
-            one = replace(matches, categories=(category,))
-            for name, thresholds in _PRECISION.items():
-                yield GroupFigure(
-                    name=name,
-                    against=against,
-                    group="segment",
-                    value=segments()[category.category].phrase,
-                    estimate=estimate_figure(weighted_precision(one, thresholds), resampling),
-                )
+def _group_means(scores: SegmentScores) -> dict[GroupKey, WeightedFigure]:
+    values, patients = frame_values(scores), scores.patients
+    return {
+        (name, against, group, value): weighted_mean(
+            of_frames[members], [patients[number] for number in members]
+        )
+        for group, value, members in _groups(scores.frames)
+        for (name, against), of_frames in values.items()
+    }
+
+
+def _segment_precision(scores: SegmentScores) -> dict[GroupKey, WeightedFigure]:
+    return {
+        (name, against, "segment", segments()[category.category].phrase): weighted_precision(
+            replace(matches, categories=(category,)), thresholds
+        )
+        for against, matches in scores.matches.items()
+        for category in matches.categories
+        if category.references.any()
+        for name, thresholds in _PRECISION.items()
+    }

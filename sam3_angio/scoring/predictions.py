@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
@@ -132,6 +132,17 @@ def read_predictions(folder: Path) -> tuple[Query, ...]:
     for result in results:
         by_query[result.query_id].append(result)
     return tuple(_query(entry, by_query[entry.query_id]) for entry in queries)
+
+
+def coco_result(instance: Instance, image_id: int, category_id: int) -> dict[str, Any]:
+    """Return an instance as COCO's evaluators take it, of a picture and a category."""
+    return {
+        "image_id": image_id,
+        "category_id": category_id,
+        "score": instance.score,
+        "segmentation": {"size": list(instance.mask.size), "counts": instance.mask.counts},
+        "bbox": list(instance.bbox),
+    }
 
 
 def _query_faults(queries: Sequence[QueryEntry]) -> Iterable[Fault]:
