@@ -112,8 +112,9 @@ def import_(
         write_faults(faults, error.faults)
         console.print(fault_table(error.faults))
         raise DataError(f"{error.headline} All faults are listed in {faults.name}.") from error
-    if summary.warnings:
+    if summary.warnings or faults.exists():  # a list of earlier faults would mislead
         write_faults(faults, summary.warnings)
+    if summary.warnings:
         console.print(fault_table(summary.warnings))
     console.print(summary_table(summary))
 

@@ -131,6 +131,8 @@ def extract_frames(
     ------
     DataError
         With every fault of every row.
+    AngioError
+        If `out` cannot be written.
     """
     runs: dict[str, list[ManifestRow]] = defaultdict(list)
     for row in rows:

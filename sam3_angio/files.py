@@ -6,6 +6,7 @@ Every output is written under a temporary name in the target's folder and moved 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -14,26 +15,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sam3_angio.errors import AngioError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path to write to; move it to `path` when the block succeeds.
 
     Works for a file and for a directory. On an error nothing of the new stays and the old is
-    untouched. A directory cannot be replaced in one step: the old one is set aside first and
-    removed last, so that at every moment one whole version is on the disk.
+    untouched; a disk that is full or must not be written raises an ``AngioError`` that names `path`
+    alone, since whole paths may hold patients' names. A directory cannot be replaced in one step:
+    the old one is set aside first and removed last, so that at every moment one whole version is
+    on the disk.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f".{path.name}.{os.getpid()}.tmp"
     aside = path.parent / f".{path.name}.{os.getpid()}.old"
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if temporary.is_dir() and path.exists():
             path.replace(aside)
         temporary.replace(path)
+    except OSError as error:
+        if not _is_refusal(error, path.parent):
+            raise
+        message = f"{path.name} cannot be written ({os.strerror(error.errno or 0)})."
+        raise AngioError(f"{message} Nothing was changed.") from None
     finally:
+        if aside.exists() and not path.exists():
+            aside.replace(path)
         _remove(temporary)
     _remove(aside)
+
+
+def _is_refusal(error: OSError, folder: Path) -> bool:
+    """Whether the disk is full, or what is in the folder must not be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS):
+        return True
+    if error.errno not in (errno.EACCES, errno.EPERM) or error.filename is None:
+        return False
+    refused, folder = Path(os.fsdecode(error.filename)).resolve(), folder.resolve()
+    return folder == refused or folder in refused.parents or refused in folder.parents
 
 
 @contextmanager

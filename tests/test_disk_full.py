@@ -1,0 +1,136 @@
+"""A full disk in any stage is one error without a path, and what was there before stays."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+import test_evaluate
+from PIL import Image
+from test_convert import Converted
+from test_evaluate import miniature, run_stage, write_miniature
+from test_split import Dataset
+
+from sam3_angio import extraction, files
+from sam3_angio.errors import AngioError
+from sam3_angio.extraction import ExtractionSettings, extract_frames
+
+workspace = test_evaluate.workspace  # the fixture
+
+
+def _full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device", "/mnt/Geheim^Gerda/frame.png")
+
+
+def _refused(run: object, folder: Path) -> str:
+    """Run a stage that cannot write; return its error, after a look at what it leaves."""
+    before = _state(folder)
+    with pytest.raises(AngioError, match=r"cannot be written \(No space left on device\)") as error:
+        run()  # type: ignore[operator]
+    assert _state(folder) == before
+    assert "/" not in str(error.value)
+    assert "Geheim" not in str(error.value)
+    return str(error.value)
+
+
+def _state(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_extract_tells_a_full_disk_that_a_worker_process_met(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Converted(tmp_path / "Geheim^Gerda")
+    site.load()
+    settings = ExtractionSettings(
+        dicom_root=site.site.angios,
+        data_folder=site.site.out,
+        percentile_low=0.5,
+        percentile_high=99.5,
+    )
+    frames = tmp_path / "Geheim^Gerda" / "frames"
+    extract_frames(site.rows, frames, settings, 1)
+    monkeypatch.setattr(extraction, "_extract_run", _full)  # spawned processes import this module
+    message = _refused(lambda: extract_frames(site.rows, frames, settings, 1), frames.parent)
+    assert message.startswith("frames cannot be written")
+
+
+@pytest.mark.parametrize("names", ["vessel_tree.json", "report.json"])
+def test_convert_tells_a_full_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: str
+) -> None:
+    work = Converted(tmp_path / "Geheim^Gerda")
+    work.load()
+    work.run()
+    write = Path.write_text
+
+    def full_at(path: Path, *rest: object, **options: object) -> int:
+        return _full() if names in path.name else write(path, *rest, **options)  # type: ignore[return-value, arg-type]
+
+    monkeypatch.setattr(Path, "write_text", full_at)
+    _refused(work.run, tmp_path)
+
+
+def test_split_tells_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = Dataset(tmp_path / "Geheim^Gerda")
+    data.write()
+    with monkeypatch.context() as patch:
+        patch.setattr("os.link", _full)
+        patch.setattr("shutil.copyfile", _full)
+        patch.setattr(Path, "hardlink_to", _full)
+        _refused(data.write, tmp_path)
+    monkeypatch.setattr(Path, "write_text", _full)
+    _refused(data.write, tmp_path)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(Path, "write_text"), (Image.Image, "save")])
+def test_evaluate_tells_a_full_disk(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, kind: type, name: str
+) -> None:
+    write_miniature(workspace, miniature())
+    monkeypatch.setattr(kind, name, _full)
+    before = {path for path in _state(workspace) if path.startswith("report")}
+    with pytest.raises(AngioError, match="No space left on device") as error:
+        run_stage(workspace)
+    assert "Geheim" not in str(error.value)
+    assert {path for path in _state(workspace) if path.startswith("report")} == before
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+def test_a_directory_whose_last_move_fails_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    target = tmp_path / "frames"
+    target.mkdir()
+    (target / "one").write_text("one")
+    move = Path.replace
+
+    def refuse(path: Path, to: Path) -> Path:
+        if path.name.endswith(".tmp"):
+            raise OSError(number, "refused", str(path))
+        return move(path, to)
+
+    monkeypatch.setattr(Path, "replace", refuse)
+    with (
+        pytest.raises(AngioError, match="frames cannot be written"),
+        files.replacing(target) as new,
+    ):
+        new.mkdir()
+    assert _state(tmp_path) == {"frames/one": b"one"}
+
+
+def test_a_folder_that_must_not_be_written_is_told(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "table.csv"
+    refused = PermissionError(errno.EACCES, "Permission denied", str(target.parent))
+    with (
+        pytest.raises(AngioError, match="table.csv cannot be written"),
+        files.replacing(target),
+    ):
+        raise refused
+
+
+def test_an_input_that_must_not_be_read_is_not_taken_for_the_output(tmp_path: Path) -> None:
+    refused = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "input" / "a.csv"))
+    with pytest.raises(PermissionError), files.replacing(tmp_path / "out" / "table.csv"):
+        raise refused
