@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from enum import StrEnum
@@ -143,15 +142,16 @@ def pretrain_tiny(
 def result(
     metrics: Annotated[Path, typer.Option(help="Folder of the metrics.")] = Path("metrics"),
 ) -> None:
-    """Print the result table of the last `dvc repro`.
+    """Print the result tables of the last `dvc repro`.
 
     Example: sam3-angio result
     """
-    from sam3_angio.report.result import render_result
+    from sam3_angio.report.result import result_tables
 
     path = metrics / "phase1.json"
     if not path.exists():
         raise DataError(f"There is no {path}: run `dvc repro` first.")
     console = Console()
-    console.print(render_result(json.loads(path.read_text(encoding="utf-8"))))
-    console.print(f"Tables and pictures: {metrics / 'phase1'}")
+    for table in result_tables(metrics):
+        console.print(table)
+    console.print(f"Tables and pictures: {metrics}")
