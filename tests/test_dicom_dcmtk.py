@@ -5,6 +5,9 @@ import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
 from xa_files import pictures, write_run
 
 from sam3_angio.dicom import read_frame
@@ -54,3 +57,30 @@ def test_a_near_lossless_run_gives_the_pixels_that_dcmtk_decodes(tmp_path, bits)
     subprocess.run(["dcmdjpls", *paths[1:]], check=True, capture_output=True)
     encoded, decoded = (read_frame(path, 3, name="run").pixels for path in paths[1:])
     assert np.array_equal(encoded, decoded)
+
+
+@pytest.mark.parametrize("relationship", ["LIN", "LOG", "DISP"])
+@pytest.mark.parametrize("has_table", [False, True])
+def test_the_window_gives_the_grey_levels_of_dcmtk(tmp_path, relationship, has_table):
+    if shutil.which("dcmj2pnm") is None:
+        pytest.skip("dcmj2pnm of Debian's package dcmtk is not installed")
+    table = Dataset()
+    table.LUTDescriptor = [4096, 0, 12]
+    table["LUTDescriptor"].VR = "US"
+    table.LUTData = (np.linspace(1, 0, 4096) ** 2 * 4095).astype("<u2").tobytes()
+    table["LUTData"].VR = "OW"
+    path = write_run(
+        tmp_path / "run.dcm",
+        pictures(bits=12),
+        12,
+        WindowCenter="1800",
+        WindowWidth="2500",
+        PixelIntensityRelationship=relationship,
+        ModalityLUTSequence=Sequence([table] * has_table),
+    )
+    command = ["dcmj2pnm", "+F", "3", "+Wi", "1", "+op", path, tmp_path / "frame.pgm"]
+    subprocess.run(command, check=True, capture_output=True)
+    with Image.open(tmp_path / "frame.pgm") as picture:
+        theirs = np.asarray(picture)
+    ours = display_8bit(read_frame(path, 2, name="run"), 0.5, 99.5)
+    assert np.abs(ours.astype(int) - theirs).max() <= 1

@@ -66,31 +66,17 @@ def test_a_voi_table_gives_pydicoms_grey_levels_and_goes_before_a_window(tmp_pat
     assert np.array_equal(display_8bit(frame, 0.5, 99.5), _by_pydicom(dataset, 1023))
 
 
-def test_a_modality_table_comes_before_the_window(tmp_path):
-    entries = (np.linspace(0, 1, 4096) ** 2 * 4095).astype(int)
-    frame, dataset = _frame(
-        tmp_path,
-        ModalityLUTSequence=_lut(0, 16, entries),
-        WindowCenter="1000",
-        WindowWidth="2000",
-    )
-    values = apply_modality_lut(dataset.pixel_array[1], dataset).astype(float)
-    expected = np.rint(np.clip((values - 999.5) / 1999 + 0.5, 0, 1) * 255)
-    assert np.array_equal(display_8bit(frame, 0.5, 99.5), expected)
-
-
-def test_the_modality_table_of_logarithmic_values_is_not_for_display(tmp_path):
-    """It leads back to X-ray intensity; the window counts from stored values (PS3.3 C.8.7.1)."""
-    entries = np.arange(4095, -1, -1)
-    frame, _ = _frame(
-        tmp_path,
-        PixelIntensityRelationship="LOG",
-        ModalityLUTSequence=_lut(0, 12, entries),
-        WindowCenter="2048",
-        WindowWidth="4096",
-    )
-    expected = np.rint(frame.pixels / 4095 * 255)
-    assert np.abs(display_8bit(frame, 0.5, 99.5) - expected).max() <= 1
+@pytest.mark.parametrize("relationship", ["LOG", "DISP", "LIN", None])
+def test_a_modality_table_is_not_for_display(tmp_path, relationship):
+    """It leads back to X-ray intensity; the window counts from stored values (C.8.7.1.1.2)."""
+    display = {"WindowCenter": "2048", "WindowWidth": "4096"}
+    changes = {"PixelIntensityRelationship": relationship, **display}
+    table = _lut(0, 12, np.arange(4095, -1, -1))
+    with_table, _ = _frame(tmp_path, ModalityLUTSequence=table, **changes)
+    without, _ = _frame(tmp_path, **changes)
+    expected = np.rint(with_table.pixels / 4095 * 255)
+    assert np.abs(display_8bit(with_table, 0.5, 99.5) - expected).max() <= 1
+    assert np.array_equal(display_8bit(with_table, 0.5, 99.5), display_8bit(without, 0.5, 99.5))
 
 
 def test_rescaled_values_are_windowed(tmp_path):

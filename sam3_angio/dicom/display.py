@@ -1,8 +1,8 @@
 """From stored values to eight bits, as a viewer shows them.
 
-Modality LUT or rescale, then VOI LUT or window (PS3.3 C.11.1 and C.11.2), then inversion for
-MONOCHROME1. A run without any display information gets a fixed percentile stretch, the same in
-training and prediction.
+Rescale, then VOI LUT or window (PS3.3 C.11.1 and C.11.2), then inversion for MONOCHROME1. An XA
+run's Modality LUT is not for display, see :class:`~sam3_angio.dicom.header.Display`. A run without
+any display information gets a fixed percentile stretch, the same in training and prediction.
 
 Conventions
 -----------
@@ -57,7 +57,7 @@ def display_8bit(
 
 def _grey_levels(display: Display, bits_stored: int) -> NDArray[np.uint8] | None:
     """Return the grey level of every stored value; None without display information."""
-    values = _modality(np.arange(1 << bits_stored), display)
+    values = _rescaled(np.arange(1 << bits_stored), display)
     if display.voi_lut is not None:
         looked_up = _look_up(np.rint(values).astype(np.int64), display.voi_lut)
         return _eight_bits(looked_up / ((1 << display.voi_lut.bits) - 1))
@@ -66,9 +66,7 @@ def _grey_levels(display: Display, bits_stored: int) -> NDArray[np.uint8] | None
     return None
 
 
-def _modality(stored: NDArray[np.int64], display: Display) -> NDArray[np.float64]:
-    if display.modality_lut is not None:
-        return _look_up(stored, display.modality_lut).astype(np.float64)
+def _rescaled(stored: NDArray[np.int64], display: Display) -> NDArray[np.float64]:
     return stored.astype(np.float64) * display.slope + display.intercept
 
 
@@ -95,7 +93,7 @@ def _stretch(
 ) -> NDArray[np.uint8]:
     """Return grey levels that stretch the frame between two of its percentiles."""
     counts = np.bincount(pixels.ravel(), minlength=1 << (8 * pixels.dtype.itemsize))
-    values = _modality(np.arange(len(counts)), display)
+    values = _rescaled(np.arange(len(counts)), display)
     shares = np.cumsum(counts) / pixels.size * 100
     first = int(np.searchsorted(shares, percentile_low))
     last = int(np.searchsorted(shares, percentile_high))

@@ -1,7 +1,7 @@
 """What the elements of an angiographic run mean, and whether they can be meant.
 
 Sources: PS3.3 C.7.6.3 (Image Pixel), C.8.7.1 (X-Ray Image), C.8.7.5 (XA Positioner), C.11.1 and
-C.11.2 (Modality and VOI LUT). A wrong description of the pixels is refused. Wrong geometry (NaN,
+C.11.2 (Rescale and VOI LUT). A wrong description of the pixels is refused. Wrong geometry (NaN,
 zero, negative or impossible numbers) is dropped and reported as a warning, because it can be had
 from elsewhere; it is never passed on.
 
@@ -34,7 +34,7 @@ SID, SOD, MAGNIFICATION, DETECTOR_SPACING = 0x00181110, 0x00181111, 0x00181114, 
 MOTION, PRIMARY, SECONDARY = 0x00181500, 0x00181510, 0x00181511
 PRIMARY_INCREMENT, SECONDARY_INCREMENT = 0x00181520, 0x00181521
 RELATIONSHIP, CENTER, WIDTH, VOI_FUNCTION = 0x00281040, 0x00281050, 0x00281051, 0x00281056
-INTERCEPT, SLOPE, MODALITY_LUT, VOI_LUT = 0x00281052, 0x00281053, 0x00283000, 0x00283010
+INTERCEPT, SLOPE, VOI_LUT = 0x00281052, 0x00281053, 0x00283010
 LUT_DESCRIPTOR, LUT_DATA = 0x00283002, 0x00283006
 
 ENHANCED_XA = "1.2.840.10008.5.1.4.1.1.12.1.1"
@@ -79,11 +79,15 @@ class Window:
 class Display:
     """How stored values become grey levels.
 
+    A Modality LUT Sequence is not part of it. In XA, whether Pixel Intensity Relationship is LOG or
+    DISP, it leads from stored values back to X-ray intensity and is not for display; windows and
+    VOI LUTs count from the stored values (PS3.3 C.8.7.1.1.2). Viewers such as DCMTK's pass over it.
+
     Attributes
     ----------
     slope, intercept : float
         Rescale; 1 and 0 where there is none.
-    modality_lut, voi_lut : Lut or None
+    voi_lut : Lut or None
     window : Window or None
     inverted : bool
         MONOCHROME1: the lowest value is white.
@@ -91,7 +95,6 @@ class Display:
 
     slope: float
     intercept: float
-    modality_lut: Lut | None
     voi_lut: Lut | None
     window: Window | None
     inverted: bool
@@ -401,13 +404,9 @@ def _display(facts: _Facts) -> Display:
     slope, intercept = _single(facts, SLOPE, 1.0), _single(facts, INTERCEPT, 0.0)
     if slope == 0:
         raise UnreadableError(tag_text(SLOPE), "it is zero: every value would be the same.")
-    # The table of an XA run that stores logarithms leads back to X-ray intensity; it is not for
-    # display, and windows count from the stored values (PS3.3 C.8.7.1.1.2).
-    logarithmic = facts.code(RELATIONSHIP) == "LOG"
     return Display(
         slope=slope,
         intercept=intercept,
-        modality_lut=None if logarithmic else facts.lut(MODALITY_LUT),
         voi_lut=facts.lut(VOI_LUT),
         window=_window(facts),
         inverted=facts.code(PHOTOMETRIC) == "MONOCHROME1",

@@ -36,7 +36,6 @@ WANTED: Mapping[int, tuple[str, str]] = {
     0x00281052: ("RescaleIntercept", "DS"),
     0x00281053: ("RescaleSlope", "DS"),
     0x00281056: ("VOILUTFunction", "CS"),
-    0x00283000: ("ModalityLUTSequence", "SQ"),
     0x00283002: ("LUTDescriptor", "US"),  # inside a LUT sequence
     0x00283006: ("LUTData", "OW"),  # inside a LUT sequence
     0x00283010: ("VOILUTSequence", "SQ"),
