@@ -17,7 +17,10 @@ EXEMPT = {"sam3_angio", "stages"} | {
 }
 
 # Files that a module reads at run time besides its own source.
-PACKAGE_DATA = {"sam3_angio.anatomy": "sam3_angio/anatomy.csv"}
+PACKAGE_DATA = {
+    "sam3_angio.anatomy": "sam3_angio/anatomy.csv",
+    "sam3_angio.detector.weights": "sam3_angio/detector/weights/tiny.*",
+}
 CONFIGS = "sam3_angio/detector/configs"
 
 

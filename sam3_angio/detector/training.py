@@ -36,6 +36,7 @@ from sam3_angio.detector.run_folder import (
 from sam3_angio.detector.runtime import accelerator, be_deterministic
 from sam3_angio.detector.runtime import prepare as prepare_runtime
 from sam3_angio.detector.trainer import PhaseTrainer
+from sam3_angio.detector.weights import resolve
 from sam3_angio.detector.workers import first_worker_does, joined, only_training
 from sam3_angio.errors import ConfigError, DataError, Fault
 from sam3_angio.files import replacing, sha256, write_json, write_text
@@ -206,14 +207,7 @@ def _plan(job: Job, dataset: Path, curves: Path) -> _Plan:
 
 
 def _start(job: Job, parameters: Mapping[str, Any]) -> Path | None:
-    if job.start is not None:
-        return job.start
-    checkpoint = parameters["model"]["checkpoint"]
-    if checkpoint == "none":
-        return None
-    if not Path(checkpoint).is_file():
-        raise ConfigError("params.yaml, field 'model.checkpoint': no such file.")
-    return Path(checkpoint)
+    return resolve(parameters["model"]["checkpoint"]) if job.start is None else job.start
 
 
 def _origin(job: Job, splits: dict[str, FrameSet]) -> Origin:
