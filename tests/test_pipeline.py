@@ -146,6 +146,15 @@ def test_predicted_masks_have_the_frames_size_and_are_no_constant(clone):
     assert 0 < np.mean(areas) < 1
 
 
+def test_every_frame_is_asked_for_each_analysed_segment_and_each_wrong_phrase(clone):
+    document = COCO(str(clone.path / "dataset/val/segments/annotations.json"))
+    queries = pd.read_json(clone.path / "predictions/phase2/queries.json")
+    assert set(queries["image_id"]) == set(document.getImgIds())
+    asked = queries.groupby("image_id")["category_id"].agg(lambda ids: tuple(sorted(ids)))
+    assert set(asked) == {(0, 0, 0, 1, 2, 3, 4, 12, 13, 14, 15, 16, 18, 19, 20, 21, 28)}
+    assert queries["presence"].between(0, 1).all()
+
+
 def test_the_metrics_carry_value_interval_and_number(clone):
     dice = clone.metrics()["dice"]
     for truth in ("truth", "pseudo"):
