@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel
@@ -154,6 +155,18 @@ def test_a_number_in_the_exponent_form_that_dvc_writes_is_a_number(tmp_path):
     assert "val_fraction: 0.2" in text
     path.write_text(text.replace("val_fraction: 0.2", "val_fraction: 2e-01"), encoding="utf-8")
     assert config.load_config(path).split.val_fraction == 0.2
+
+
+def test_an_experiment_rewrites_only_the_parameter_that_it_changes(tmp_path):
+    path = tmp_path / "params.yaml"
+    text = (ROOT / "params.yaml").read_text(encoding="utf-8")
+    path.write_text(text, encoding="utf-8")
+    apply_overrides(path, ["train_phase2.negatives.policy=similar+other_artery"])
+    before, after = text.splitlines(), path.read_text(encoding="utf-8").splitlines()
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert len(changed) == 1
+    assert changed[0].startswith("    policy: similar+other_artery ")
+    assert config.load_config(path).train_phase2.negatives.policy == "similar+other_artery"
 
 
 @pytest.mark.parametrize("content", ["{", "- a\n- b\n", "", "a: 1\na: 2\n"])
