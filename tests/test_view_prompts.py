@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sam3_angio.acquisition import ViewAngle
@@ -74,6 +74,7 @@ def test_a_view_is_said_as_a_cardiologist_says_it(primary, secondary, step, word
     assert spell_view(ViewAngle(primary_deg=primary, secondary_deg=secondary), step) == words
 
 
+@settings(deadline=None)
 @given(st.floats(0.01, 180), st.floats(0.01, 90), st.integers(1, 30))
 def test_opposite_views_round_alike(primary, secondary, step):
     here = spell_view(ViewAngle(primary_deg=primary, secondary_deg=secondary), step)
@@ -104,6 +105,7 @@ def test_a_frame_is_asked_with_the_view_it_is_said_to_have(tmp_path):
 # ---- the control ------------------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 9), min_size=2, max_size=40), st.integers(0, 2**31 - 1))
 def test_shuffling_keeps_the_views_and_gives_nobody_a_view_of_the_same_patient(owners, seed):
     images = [
@@ -182,6 +184,7 @@ def test_a_segment_that_no_other_patient_shows_has_no_exemplar():
     assert asked == {13}
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(

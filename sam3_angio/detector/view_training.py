@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from sam3_angio.coco import Document, load_document
@@ -74,6 +75,7 @@ def train_arms(*, dataset: Path, start: Path, outs: Outs) -> None:
         for arm, job in jobs.items():
             if arm not in finished:
                 train_phase(job, dataset=dataset, outs=_kept(folders[arm]))
+                first_worker_does(partial(_forget_state, folders[arm]))
         first_worker_does(lambda: _publish(folders, dataset, start, outs))
 
 
@@ -117,6 +119,11 @@ def _kept(folder: Path) -> Outs:
     """Return where an arm keeps what it made until all are published."""
     kept = folder / "finished"
     return Outs(model=kept / "model", predictions=kept / "predictions", curves=kept / "curves")
+
+
+def _forget_state(folder: Path) -> None:
+    """Remove what a finished arm would have been resumed from: gigabytes at the published size."""
+    shutil.rmtree(folder / "state", ignore_errors=True)
 
 
 def _prepare(jobs: Mapping[Arm, Job], dataset: Path) -> dict[Arm, Path]:
