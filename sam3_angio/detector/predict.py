@@ -93,24 +93,21 @@ class TextFeatures:
 
     def __init__(self, model: Sam3Image, device: torch.device) -> None:
         self._encode = partial(model.backbone.forward_text, device=device)
-        self._known: dict[str, tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+        self._known: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def __call__(self, texts: Sequence[str]) -> dict[str, torch.Tensor]:
-        """Return what ``forward_text`` of the backbone returns for some texts."""
+        """Return what the detector wants to know of some texts, under ``sam3``'s names."""
         new = [text for text in texts if text not in self._known]
         if new:
             out = self._encode(new)
             for place, text in enumerate(new):
-                self._known[text] = (
-                    out["language_features"][:, place],
-                    out["language_mask"][place],
-                    out["language_embeds"][:, place],
-                )
-        features, masks, embeds = zip(*(self._known[text] for text in texts), strict=True)
+                # copies, so that the whole batch need not be kept
+                features, mask = out["language_features"][:, place], out["language_mask"][place]
+                self._known[text] = (features.clone(), mask.clone())
+        features, masks = zip(*(self._known[text] for text in texts), strict=True)
         return {
             "language_features": torch.stack(features, dim=1),
             "language_mask": torch.stack(masks),
-            "language_embeds": torch.stack(embeds, dim=1),
         }
 
 
