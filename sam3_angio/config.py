@@ -52,6 +52,7 @@ class ConvertConfig(_Section):
 
     min_mask_iou: Annotated[float, Field(ge=0, le=1)]
     segment_source: Literal["contour", "mask"]
+    min_stenosis_pct: Annotated[float, Field(ge=0, le=100)]
 
 
 class SplitConfig(_Section):

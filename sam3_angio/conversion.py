@@ -1,13 +1,15 @@
 """Labels of the manifest to COCO documents at the size of the extracted frames.
 
-Two documents: the whole vessel tree from the pseudo-labels, and the analysed segment from the
-contour's polygon (or from the mask). Where a frame has both contour and mask, their overlap is
-reported: a mask that is shifted or mirrored against its polygon is a label of something else.
+Three documents: the whole vessel tree from the pseudo-labels, the analysed segment from the
+contour's polygon (or from the mask), and its lesion; and the expert's measurements as a table.
+Where a frame has both contour and mask, their overlap is reported: a mask that is shifted or
+mirrored against its polygon is a label of something else.
 
 Conventions
 -----------
-Image ids count from 1 in the order of ``frame_id`` over the whole manifest, so that both documents
-and everything later use the same. A frame without a label of a task has no annotation there.
+Image ids count from 1 in the order of ``frame_id`` over the whole manifest, so that all documents
+and everything later use the same. A frame without a label of a task has no annotation there. The
+document of lesions holds the frames of which it is known whether there is a lesion.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from rich.table import Table
 
@@ -27,14 +29,22 @@ from sam3_angio.errors import DataError, Fault
 from sam3_angio.files import replacing, write_json
 from sam3_angio.geometry_table import FrameGeometry
 from sam3_angio.label_mask import Mask, intersection_over_union, read_mask, resize_nearest
+from sam3_angio.lesion_labels import (
+    LESION_CATEGORY,
+    Measured,
+    lesion_mask,
+    measured,
+    write_measurements,
+)
 from sam3_angio.manifest import ManifestRow
-from sam3_angio.medis import contour_polygon, polygon_mask, read_contour
+from sam3_angio.medis import SegmentContour, contour_polygon, polygon_mask, read_contour
 from sam3_angio.progress import in_threads
 from sam3_angio.table import write_table
 
 SegmentSource = Literal["contour", "mask"]
 
 TREE_CATEGORY = Category(id=1, name=TREE_PHRASE)
+Label = TypeVar("Label")
 OVERLAP_COLUMNS = ("frame_id", "patient", "cass_segment", "iou")
 
 
@@ -54,8 +64,10 @@ class FrameLabels:
 
     Attributes
     ----------
-    tree, segment : Annotation or None
+    tree, segment, lesion : Annotation or None
         None where the frame has no such label, or an empty one.
+    measured : Measured or None
+        None where the frame has no contour.
     overlap : Overlap or None
         None unless the frame has both contour and mask.
     faults : tuple of Fault
@@ -64,6 +76,8 @@ class FrameLabels:
 
     tree: Annotation | None
     segment: Annotation | None
+    lesion: Annotation | None
+    measured: Measured | None
     overlap: Overlap | None
     faults: tuple[Fault, ...]
 
@@ -74,8 +88,10 @@ class Conversion:
 
     Attributes
     ----------
-    frames, trees, segments : int
+    frames, trees, segments, lesions : int
         Frames, and how many have which label.
+    lesion_free : int
+        Frames that are known to have no lesion.
     empty_labels : int
         Labels that are there and hold no pixel.
     overlaps : tuple of Overlap
@@ -87,6 +103,8 @@ class Conversion:
     frames: int
     trees: int
     segments: int
+    lesions: int
+    lesion_free: int
     empty_labels: int
     overlaps: tuple[Overlap, ...]
     min_mask_iou: float
@@ -96,6 +114,22 @@ class Conversion:
         """Masks that hardly fit their polygon, worst first."""
         low = [overlap for overlap in self.overlaps if not overlap.iou >= self.min_mask_iou]
         return tuple(sorted(low, key=lambda overlap: (overlap.iou, overlap.frame_id)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelRules:
+    """How labels are made.
+
+    Attributes
+    ----------
+    segment_source : {"contour", "mask"}
+        What a segment's label is made from; the other where the frame lacks it.
+    min_stenosis_pct : float
+        %DS from which on a narrowing is a lesion.
+    """
+
+    segment_source: SegmentSource
+    min_stenosis_pct: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +145,7 @@ def convert(
     data: Path,
     out: Path,
     *,
-    segment_source: SegmentSource,
+    rules: LabelRules,
     min_mask_iou: float,
     processes: int = 0,
 ) -> Conversion:
@@ -127,8 +161,7 @@ def convert(
         Folder that the manifest's label paths start from.
     out : Path
         Folder to write.
-    segment_source : {"contour", "mask"}
-        What a segment's label is made from; the other where the frame lacks it.
+    rules : LabelRules
     min_mask_iou : float
         Overlap of mask and polygon below which a frame is listed.
     processes : int
@@ -141,7 +174,7 @@ def convert(
     """
     jobs = _jobs(rows, geometry)
     labels = in_threads(
-        lambda job: frame_labels(job.row, job.image_id, job.geometry, data, segment_source),
+        lambda job: frame_labels(job.row, job.image_id, job.geometry, data, rules),
         jobs,
         processes,
         "Labels to COCO",
@@ -149,12 +182,16 @@ def convert(
     faults = [fault for label in labels for fault in label.faults]
     if faults:
         raise DataError(f"{len(faults)} labels cannot be converted:", faults)
-    tree, segment = _documents(tuple(_image_entry(job) for job in jobs), labels)
+    tree, segment, lesion = _documents(tuple(_image_entry(job) for job in jobs), labels)
     conversion = _conversion(jobs, labels, min_mask_iou)
     with replacing(out) as folder:
         folder.mkdir(parents=True)
         write_document(folder / "vessel_tree.json", tree)
         write_document(folder / "segments.json", segment)
+        write_document(folder / "lesions.json", lesion)
+        write_measurements(
+            folder / "measurements.csv", [label.measured for label in labels if label.measured]
+        )
         write_table(
             folder / "mask_against_polygon.csv", OVERLAP_COLUMNS, map(astuple, conversion.overlaps)
         )
@@ -187,19 +224,21 @@ def frame_labels(
     image_id: int,
     geometry: FrameGeometry,
     data: Path,
-    segment_source: SegmentSource,
+    rules: LabelRules,
 ) -> FrameLabels:
     """Return the labels of one frame at its size.
 
     The tree is the pseudo-label, resized. The segment is the contour's polygon or the mask,
-    whichever `segment_source` prefers and the frame has.
+    whichever the rules prefer and the frame has. The lesion
+    is the part of that polygon that the contour file's measurements bound.
     """
     shape = (geometry.rows, geometry.columns)
     faults: list[Fault] = []
     tree = _read(row.pseudo_label, faults, lambda path: _tree(data / path, shape))
-    polygon = _read(row.contour, faults, lambda path: _polygon(data / path, shape))
+    contour = _read(row.contour, faults, lambda path: read_contour(data / path))
+    polygon = None if contour is None else _polygon(contour, shape)
     mask = _read(row.mask, faults, lambda path: _mask(data / path, shape))
-    first, second = (polygon, mask) if segment_source == "contour" else (mask, polygon)
+    first, second = (polygon, mask) if rules.segment_source == "contour" else (mask, polygon)
     segment = second if first is None else first
     overlap = None
     if polygon is not None and mask is not None:
@@ -209,15 +248,21 @@ def frame_labels(
             cass_segment=row.cass_segment,
             iou=intersection_over_union(polygon, mask),
         )
+    figures = None
+    if contour is not None:
+        frame = (row.frame_id, row.patient, row.cass_segment)
+        figures = measured(contour, frame, rules.min_stenosis_pct)
     return FrameLabels(
         tree=_annotation(tree, image_id, TREE_CATEGORY),
         segment=_annotation(segment, image_id, _segment_category(row.cass_segment)),
+        lesion=_annotation(_lesion(contour, figures, shape), image_id, LESION_CATEGORY),
+        measured=figures,
         overlap=overlap,
         faults=tuple(faults),
     )
 
 
-def _read(path: str, faults: list[Fault], reader: Callable[[str], Mask | None]) -> Mask | None:
+def _read(path: str, faults: list[Fault], reader: Callable[[str], Label]) -> Label | None:
     """Read a label that the manifest names; what is wrong with it goes to `faults`."""
     if not path:
         return None
@@ -240,9 +285,24 @@ def _mask(path: Path, shape: tuple[int, int]) -> Mask:
     return mask
 
 
-def _polygon(path: Path, shape: tuple[int, int]) -> Mask | None:
-    polygon = contour_polygon(read_contour(path))
+def _polygon(contour: SegmentContour, shape: tuple[int, int]) -> Mask | None:
+    polygon = contour_polygon(contour)
     return polygon_mask(polygon, shape) if len(polygon) else None
+
+
+def _lesion(
+    contour: SegmentContour | None, figures: Measured | None, shape: tuple[int, int]
+) -> Mask | None:
+    if contour is None or figures is None or figures.finding != "lesion":
+        return None
+    return lesion_mask(contour, shape)
+
+
+def _is_known(label: FrameLabels) -> bool:
+    """Tell whether a frame shows a lesion or none; a lesion outside the frame is neither."""
+    if label.measured is None:
+        return False
+    return label.measured.finding == "free" or label.lesion is not None
 
 
 def _annotation(mask: Mask | None, image_id: int, category: Category) -> Annotation | None:
@@ -286,8 +346,8 @@ def _known(value: float) -> float | None:
 
 def _documents(
     images: tuple[ImageEntry, ...], labels: Sequence[FrameLabels]
-) -> tuple[Document, Document]:
-    """Return the documents of the vessel tree and of the segments."""
+) -> tuple[Document, Document, Document]:
+    """Return the documents of the vessel tree, of the segments and of the lesions."""
     return (
         Document(
             images=images,
@@ -298,6 +358,13 @@ def _documents(
             images=images,
             annotations=tuple(label.segment for label in labels if label.segment),
             categories=tuple(_segment_category(number) for number in analysed_segments()),
+        ),
+        Document(
+            images=tuple(
+                image for image, label in zip(images, labels, strict=True) if _is_known(label)
+            ),
+            annotations=tuple(label.lesion for label in labels if label.lesion),
+            categories=(LESION_CATEGORY,),
         ),
     )
 
@@ -316,6 +383,8 @@ def _conversion(
         frames=len(jobs),
         trees=trees,
         segments=outlined,
+        lesions=sum(label.lesion is not None for label in labels),
+        lesion_free=sum(_is_known(label) and label.lesion is None for label in labels),
         empty_labels=named - trees - outlined,
         overlaps=overlaps,
         min_mask_iou=min_mask_iou,
@@ -328,6 +397,8 @@ def _report(conversion: Conversion) -> dict[str, object]:
         "frames": conversion.frames,
         "vessel_trees": conversion.trees,
         "segments": conversion.segments,
+        "lesions": conversion.lesions,
+        "lesion_free": conversion.lesion_free,
         "empty_labels": conversion.empty_labels,
         "mask_against_polygon": {
             "n": len(conversion.overlaps),

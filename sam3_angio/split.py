@@ -28,13 +28,16 @@ from rich.table import Table
 from sam3_angio.coco import Document, load_document, of_images, write_document
 from sam3_angio.errors import DataError, Fault
 from sam3_angio.files import replacing
+from sam3_angio.lesion_labels import read_measurements, write_measurements
 from sam3_angio.manifest import ManifestRow, fold_patient_id
 from sam3_angio.table import write_table
 
 Side = Literal["train", "val"]
 SIDES: tuple[Side, Side] = ("train", "val")
 #: Documents of ``converted/`` and their folders in ``dataset/``.
-TASKS = ("vessel_tree", "segments")
+TASKS = ("vessel_tree", "segments", "lesions")
+#: Tasks whose frames without an annotation are examples of absence, not frames without a label.
+WITH_ABSENCE = ("lesions",)
 ARTERIES = ("LCA", "RCA")
 COLUMNS = ("frame_id", "patient", "artery", "split")
 
@@ -183,6 +186,7 @@ def write_dataset(split: Split, converted: Path, frames: Path, out: Path) -> Non
         The documents are not those of the split's frames, or a picture is missing.
     """
     documents = {task: load_document(converted / f"{task}.json") for task in TASKS}
+    measurements = read_measurements(converted / "measurements.csv")
     _require_same_frames(split, documents)
     _require_pictures(split, frames)
     with replacing(out) as folder:
@@ -191,7 +195,9 @@ def write_dataset(split: Split, converted: Path, frames: Path, out: Path) -> Non
             _link_pictures(sorted(names), frames, folder / side / "images")
             for task, document in documents.items():
                 path = folder / side / task / "annotations.json"
-                write_document(path, _labelled(document, names))
+                write_document(path, _labelled(document, names, absence=task in WITH_ABSENCE))
+            own = [row for frame, row in measurements.items() if frame in names]
+            write_measurements(folder / side / "measurements.csv", own)
         write_table(folder / "split.csv", COLUMNS, sorted(_assignments(split)))
 
 
@@ -204,15 +210,15 @@ def _assignments(split: Split) -> list[tuple[str, str, str, str]]:
     ]
 
 
-def _labelled(document: Document, frames: set[str]) -> Document:
-    """Return the part of a document that has a label, of some frames."""
+def _labelled(document: Document, frames: set[str], *, absence: bool) -> Document:
+    """Return the part of a document that has a label, of some frames; absence may be a label."""
     labelled = {mark.image_id for mark in document.annotations}
     return of_images(
         document,
         (
             image.id
             for image in document.images
-            if image.id in labelled and image.frame_id in frames
+            if (absence or image.id in labelled) and image.frame_id in frames
         ),
     )
 
@@ -227,10 +233,15 @@ def _require_same_frames(split: Split, documents: dict[str, Document]) -> None:
             fix="Run convert again.",
         )
         for task, document in documents.items()
-        if {image.frame_id for image in document.images} != expected
+        if not _of_the_frames({image.frame_id for image in document.images}, expected, task)
     ]
     if faults:
         raise DataError("Documents and manifest do not belong together:", faults)
+
+
+def _of_the_frames(found: set[str], expected: set[str], task: str) -> bool:
+    """Tell whether a document's frames are all of the manifest's, or some where some suffice."""
+    return found <= expected if task in WITH_ABSENCE else found == expected
 
 
 def _require_pictures(split: Split, frames: Path) -> None:

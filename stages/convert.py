@@ -10,7 +10,7 @@ from rich.console import Console
 
 from sam3_angio.command import run
 from sam3_angio.config import load_config
-from sam3_angio.conversion import convert, overlap_table
+from sam3_angio.conversion import LabelRules, convert, overlap_table
 from sam3_angio.geometry_table import read_geometry
 from sam3_angio.manifest import read_manifest
 
@@ -28,7 +28,10 @@ def main(
         read_geometry(geometry),
         labels.parent,
         out,
-        segment_source=config.convert.segment_source,
+        rules=LabelRules(
+            segment_source=config.convert.segment_source,
+            min_stenosis_pct=config.convert.min_stenosis_pct,
+        ),
         min_mask_iou=config.convert.min_mask_iou,
         processes=config.machine.processes,
     )
@@ -40,6 +43,7 @@ def main(
         f"segments, {conversion.empty_labels} empty labels, "
         f"{len(conversion.low_overlaps)} low overlaps"
     )
+    console.print(f"{conversion.lesions} lesions, {conversion.lesion_free} frames without one")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from small_site import COLUMNS_PX, ROWS, SmallSite, contour_content, segment_mas
 
 from sam3_angio.acquisition import PixelSpacing, ViewAngle
 from sam3_angio.coco import decode_mask, load_document
-from sam3_angio.conversion import Conversion, convert
+from sam3_angio.conversion import Conversion, LabelRules, convert
 from sam3_angio.errors import DataError
 from sam3_angio.geometry_table import FrameGeometry, read_geometry, write_geometry
 from sam3_angio.manifest import ManifestRow, read_manifest
@@ -59,7 +59,10 @@ class Converted:
             self.geometry,
             self.site.out,
             self.out,
-            segment_source=segment_source,  # type: ignore[arg-type]
+            rules=LabelRules(
+                segment_source=segment_source,  # type: ignore[arg-type]
+                min_stenosis_pct=20,
+            ),
             min_mask_iou=min_mask_iou,
             processes=2,
         )
