@@ -3,10 +3,10 @@
 Conventions
 -----------
 A figure has a name and says what it is taken against: ``annotated`` (the expert's one segment a
-frame), ``known`` (the pairs that those labels decide), ``truth`` (every visible segment), or
-``wrong`` and ``phrases`` for rates over phrases. Average precision is the mean over the segments
-that occur; against ``annotated``, an answer to a segment that is visible but not annotated counts
-as wrong. Intervals resample patients.
+frame), ``known`` (the pairs that those labels decide), ``truth`` (every visible segment); for rates
+over phrases it says over which (``pooled``, ``absent``; ``phrases`` for all). Average precision is
+the mean over the segments that occur; against ``annotated``, an answer to a segment that is visible
+but not annotated counts as wrong. Intervals resample patients.
 """
 
 from __future__ import annotations
