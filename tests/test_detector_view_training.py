@@ -243,6 +243,17 @@ def test_an_arm_does_not_depend_on_the_arms_before_it(trained, project):
     assert queries_of(project, "embedding") == queries_of(trained, "embedding")
 
 
+def test_two_workers_share_an_arm_and_answer_each_question_once(trained, project):
+    set_params(project, arms=["exemplar"])
+    assert run_workers(train, folder=project, count=2) == [0, 0], log_of(project)
+    assert metadata_of(project, "exemplar")["steps"] == 4
+    asked = [
+        [(query["image_id"], query["phrase"]) for query in queries_of(place, "exemplar")]
+        for place in (project, trained)
+    ]
+    assert asked[0] == asked[1]
+
+
 def begun_arms(runs):
     """Return the folders of arms that can be resumed and are not finished."""
     begun = {path.parents[1] for path in runs.glob("*/state/checkpoint.pt")}
