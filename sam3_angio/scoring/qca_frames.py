@@ -1,0 +1,252 @@
+"""The analysed segment of each validation frame, measured from every mask or contour there is.
+
+==================  ===========================================================================
+from                what is measured
+==================  ===========================================================================
+``prediction``      the frame's own pixels under the predicted mask of the segment
+``truth_mask``      the whole truth's mask (phantom)
+``expert_edges``    the expert's two borders, with the reference line of their own profile
+==================  ===========================================================================
+
+References are the expert's own figures (``measurements.csv``) and the phantom's truth.
+
+Conventions
+-----------
+Figures of a frame are those of its most severe place. A segment that cannot be measured has none,
+and the reason is kept. A frame without a lesion is measured too: what is found there is false.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from PIL import Image
+
+from sam3_angio.acquisition import PixelSpacing
+from sam3_angio.coco import ImageEntry, Rle, decode_mask, load_document
+from sam3_angio.errors import DataError
+from sam3_angio.lesion_labels import Measured, read_measurements
+from sam3_angio.medis import read_contour
+from sam3_angio.progress import tracked
+from sam3_angio.qca import (
+    DiameterProfile,
+    QcaResult,
+    measure,
+    profile_from_edges,
+    profile_from_frame,
+    profile_from_mask,
+)
+from sam3_angio.qca.parts import one_vessel
+from sam3_angio.qca.profile import scale_of
+from sam3_angio.scoring.cases import truth_is_known
+from sam3_angio.scoring.true_lesions import TrueDiameters, TrueLesion
+
+Origin = Literal["prediction", "truth_mask", "expert_edges"]
+Finding = Literal["lesion", "free", "unknown"]
+
+#: %DS from which on the phantom's truth counts as a lesion, as at the expert's.
+MIN_LESION_PCT = 20.0
+
+_CHUNK = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figures:
+    """One set of figures of a segment; NaN where unknown.
+
+    Attributes
+    ----------
+    mld_mm, rvd_mm, stenosis_pct, area_stenosis_pct, length_mm : float
+        The field's usual ones.
+    """
+
+    mld_mm: float
+    rvd_mm: float
+    stenosis_pct: float
+    area_stenosis_pct: float
+    length_mm: float
+
+
+QUANTITIES = ("mld_mm", "rvd_mm", "stenosis_pct", "area_stenosis_pct", "length_mm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """What of a frame is measured.
+
+    Attributes
+    ----------
+    image : ImageEntry
+    picture : Path
+    predicted, true : Rle or None
+        Masks; None where the model found none, or the truth is unknown.
+    contour : Path or None
+        The expert's file.
+    """
+
+    image: ImageEntry
+    picture: Path
+    predicted: Rle | None
+    true: Rle | None
+    contour: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredSegment:
+    """What the measurements gave.
+
+    Attributes
+    ----------
+    frame_id : str
+    results : dict of str to QcaResult
+        By origin, where it could be measured.
+    refused : dict of str to str
+        Why it could not, by origin; an origin that the frame lacks is in neither.
+    """
+
+    frame_id: str
+    results: dict[Origin, QcaResult]
+    refused: dict[Origin, str]
+
+
+def measure_segments(segments: Sequence[Segment], workers: int = 0) -> tuple[MeasuredSegment, ...]:
+    """Measure the analysed segments, in processes.
+
+    Parameters
+    ----------
+    segments : sequence of Segment
+    workers : int
+        Processes; 0 for one a core, 1 for none.
+    """
+    label = "Measuring diameters"
+    if workers == 1:
+        return tuple(map(measure_segment, tracked(segments, len(segments), label)))
+    with ProcessPoolExecutor(workers or None, mp_context=get_context("spawn")) as pool:
+        found = pool.map(measure_segment, segments, chunksize=_CHUNK)
+        return tuple(tracked(found, len(segments), label))
+
+
+def measure_segment(segment: Segment) -> MeasuredSegment:
+    """Measure one analysed segment from all that there is."""
+    results: dict[Origin, QcaResult] = {}
+    refused: dict[Origin, str] = {}
+    for origin, profile in _profiles(segment).items():
+        try:
+            results[origin] = measure(profile())
+        except DataError as error:
+            refused[origin] = error.faults[0].message if error.faults else error.headline
+    return MeasuredSegment(frame_id=segment.image.frame_id, results=results, refused=refused)
+
+
+def _profiles(segment: Segment) -> dict[Origin, Callable[[], DiameterProfile]]:
+    spacing = spacing_of(segment.image)
+    ways: dict[Origin, Callable[[], DiameterProfile]] = {}
+    ways["prediction"] = partial(_from_prediction, segment, spacing)
+    if segment.true is not None:
+        ways["truth_mask"] = partial(_from_mask, segment.true, spacing)
+    if segment.contour is not None:
+        ways["expert_edges"] = partial(_from_edges, segment.contour, spacing)
+    return ways
+
+
+def _from_prediction(segment: Segment, spacing: PixelSpacing) -> DiameterProfile:
+    if segment.predicted is None:
+        raise DataError.at("prediction", "the segment was not found.")
+    with Image.open(segment.picture) as picture:
+        frame = np.asarray(picture.convert("L"), dtype=np.float64)
+    return profile_from_frame(frame, decode_mask(segment.predicted), spacing)
+
+
+def _from_mask(mask: Rle, spacing: PixelSpacing) -> DiameterProfile:
+    vessel, _ = one_vessel(decode_mask(mask), scale_of(spacing))
+    return profile_from_mask(vessel, spacing)
+
+
+def _from_edges(path: Path, spacing: PixelSpacing) -> DiameterProfile:
+    contour = read_contour(path)
+    centre = contour.centerline if len(contour.centerline) else None
+    return profile_from_edges(contour.left_edge, contour.right_edge, spacing, centreline_px=centre)
+
+
+def spacing_of(image: ImageEntry) -> PixelSpacing:
+    """Return a frame's pixel spacing; NaN where unknown."""
+    row_mm, column_mm = (
+        math.nan if side is None else side
+        for side in (image.spacing_row_mm, image.spacing_column_mm)
+    )
+    return PixelSpacing(row_mm=row_mm, column_mm=column_mm, source=image.spacing_source or "none")
+
+
+def figures_of(result: QcaResult) -> Figures:
+    """Return the figures of a measurement; without a lesion the length is NaN."""
+    worst = max(result.lesions, key=lambda lesion: lesion.diameter_stenosis_pct, default=None)
+    return Figures(
+        mld_mm=result.mld_mm,
+        rvd_mm=result.rvd_mm,
+        stenosis_pct=result.diameter_stenosis_pct,
+        area_stenosis_pct=result.area_stenosis_pct,
+        length_mm=math.nan if worst is None else worst.length_mm,
+    )
+
+
+def expert_figures(row: Measured) -> Figures:
+    """Return the expert's own figures."""
+    return Figures(
+        mld_mm=row.mld_mm,
+        rvd_mm=row.rvd_mm,
+        stenosis_pct=row.stenosis_pct,
+        area_stenosis_pct=row.area_stenosis_pct,
+        length_mm=row.length_mm,
+    )
+
+
+def true_figures(truth: TrueDiameters, frame_id: str, segment: int) -> Figures | None:
+    """Return the true figures of a segment's narrowest place; None if the frame has no truth."""
+    here = [one for one in deep_lesions(truth, frame_id) if one.cass_segment == segment]
+    if here:
+        worst = max(here, key=lambda lesion: lesion.stenosis_pct)
+        return _figures(worst.mld_mm, worst.rvd_mm, worst.length_mm)
+    narrowest = truth.narrowest.get(frame_id)
+    return None if narrowest is None else _figures(*narrowest, math.nan)
+
+
+def deep_lesions(truth: TrueDiameters, frame_id: str) -> list[TrueLesion]:
+    """Return what counts as a lesion of all that a frame shows."""
+    shown = truth.lesions.get(frame_id, [])
+    return [lesion for lesion in shown if lesion.stenosis_pct >= MIN_LESION_PCT]
+
+
+def _figures(mld_mm: float, rvd_mm: float, length_mm: float) -> Figures:
+    left_over = mld_mm / rvd_mm
+    return Figures(
+        mld_mm=mld_mm,
+        rvd_mm=rvd_mm,
+        stenosis_pct=100 * (1 - left_over),
+        area_stenosis_pct=100 * (1 - left_over**2),
+        length_mm=length_mm,
+    )
+
+
+def true_masks(truth: Path) -> Mapping[tuple[str, int], Rle]:
+    """Return the whole truth's masks by frame and CASS number; none where it is not known."""
+    if not truth_is_known(truth):
+        return {}
+    document = load_document(truth / "segments.json")
+    frames = {image.id: image.frame_id for image in document.images}
+    return {
+        (frames[mark.image_id], mark.category_id): mark.segmentation
+        for mark in document.annotations
+    }
+
+
+def read_expert(dataset: Path) -> dict[str, Measured]:
+    """Return the expert's figures of the validation frames."""
+    return read_measurements(dataset / "val" / "measurements.csv")

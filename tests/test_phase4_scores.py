@@ -1,0 +1,252 @@
+"""Phase 4 from files to figures, with pictures of known tubes in place of a model."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_qca_frame import MM, SIDE, on_raster, picture, vessel
+
+from sam3_angio.coco import (
+    Category,
+    Document,
+    ImageEntry,
+    annotate,
+    encode_mask,
+    mask_box,
+    write_document,
+)
+from sam3_angio.files import write_json
+from sam3_angio.lesion_labels import Measured, write_measurements
+from sam3_angio.report.phase4 import write_phase4
+from sam3_angio.scoring.phase4 import Phase4Inputs, QcaFrame, phase4_figures, score_phase4
+from sam3_angio.scoring.statistics import Resampling
+from sam3_angio.table import write_table
+
+HEALTHY_MM = 3.0
+MIDDLE = (SIDE - 1) / 2
+STENOSES = (0.0, 0.4, 0.6, 0.75)
+REACH_PX = 4.0 / MM  # half of the lesion's 8 mm
+RESAMPLING = Resampling(samples=50, confidence=0.95, seed=0)
+
+
+def image_of(number: int) -> ImageEntry:
+    patient = f"p{number:010x}"
+    return ImageEntry(
+        id=number,
+        file_name=f"{patient}-{number:08x}.png",
+        width=SIDE,
+        height=SIDE,
+        frame_id=f"{patient}-{number:08x}",
+        patient=patient,
+        artery="LCA",
+        cass_segment=13,
+        primary_deg=0.0,
+        secondary_deg=0.0,
+        spacing_row_mm=MM,
+        spacing_column_mm=MM,
+    )
+
+
+class Site:
+    """Four frames: one without a lesion, three with one; the model's masks are coarse."""
+
+    def __init__(self, folder: Path) -> None:
+        self.images = [image_of(number) for number in range(1, len(STENOSES) + 1)]
+        self.folder = folder
+        self.inputs = Phase4Inputs(
+            dataset=folder / "dataset",
+            truth=folder / "truth",
+            predictions=folder / "predictions",
+            contours=folder / "contours",
+        )
+        drawn = [vessel(HEALTHY_MM, stenosis) for stenosis in STENOSES]
+        self.masks = [mask for _, mask in drawn]
+        self._pictures([chord for chord, _ in drawn])
+        self._labels()
+        self._truth()
+        self._predictions()
+
+    def _pictures(self, chords: list[np.ndarray]) -> None:
+        folder = self.inputs.dataset / "val" / "images"
+        folder.mkdir(parents=True)
+        for image, chord in zip(self.images, chords, strict=True):
+            grey = np.clip(np.rint(picture(chord)), 0, 255).astype(np.uint8)
+            Image.fromarray(grey).save(folder / image.file_name)
+
+    def _labels(self) -> None:
+        document = Document(
+            images=tuple(self.images),
+            annotations=tuple(
+                annotate(
+                    mask,
+                    annotation_id=image.id,
+                    image_id=image.id,
+                    category_id=13,
+                    phrase="mid LAD",
+                )
+                for image, mask in zip(self.images, self.masks, strict=True)
+            ),
+            categories=(Category(id=13, name="mid LAD"),),
+        )
+        path = self.inputs.dataset / "val" / "segments" / "annotations.json"
+        write_document(path, document)
+        write_document(self.inputs.truth / "segments.json", document)
+        rows = [
+            self._measured(image, stenosis)
+            for image, stenosis in zip(self.images, STENOSES, strict=True)
+        ]
+        write_measurements(self.inputs.dataset / "val" / "measurements.csv", rows)
+
+    def _measured(self, image: ImageEntry, stenosis: float) -> Measured:
+        return Measured(
+            frame_id=image.frame_id,
+            patient=image.patient,
+            cass_segment=13,
+            finding="lesion" if stenosis else "free",
+            mld_mm=HEALTHY_MM * (1 - stenosis),
+            rvd_mm=HEALTHY_MM,
+            stenosis_pct=100 * stenosis,
+            area_stenosis_pct=100 * (1 - (1 - stenosis) ** 2),
+            length_mm=8.0,
+            segment_length_mm=22.0,
+            proximal_normal_mm=HEALTHY_MM,
+            distal_normal_mm=HEALTHY_MM,
+            mld_x_px=MIDDLE,
+            mld_y_px=MIDDLE,
+            start_x_px=MIDDLE - REACH_PX,
+            start_y_px=MIDDLE,
+            end_x_px=MIDDLE + REACH_PX,
+            end_y_px=MIDDLE,
+        )
+
+    def _truth(self) -> None:
+        write_json(self.inputs.truth / "truth.json", {"kind": "phantom"})
+        points = [f"{at}_{axis}_px" for at in ("start", "centre", "end") for axis in "xy"]
+        lengths = ["start_mm", "centre_mm", "end_mm", "length_mm", "mld_mm", "rvd_mm"]
+        columns = ["frame_id", "cass_segment", *points, *lengths, "stenosis_pct", "eccentricity"]
+        line = (MIDDLE - REACH_PX, MIDDLE, MIDDLE, MIDDLE, MIDDLE + REACH_PX, MIDDLE)
+        lesions = [
+            (image.frame_id, 13, *line, 7, 11, 15, 8, 3 * (1 - part), 3, 100 * part, 0)
+            for image, part in zip(self.images, STENOSES, strict=True)
+            if part
+        ]
+        write_table(self.inputs.truth / "lesions.csv", columns, lesions)
+        header = ("frame_id", "x_px", "y_px", "arc_mm", "diameter_mm", "reference_mm")
+        path = [(image.frame_id, 1, 1, 0, 3.0, 3.0) for image in self.images]
+        write_table(self.inputs.truth / "diameters.csv", header, path)
+
+    def _predictions(self) -> None:
+        queries, results = [], []
+        for image, mask in zip(self.images, self.masks, strict=True):
+            lesion = np.zeros_like(mask)
+            lesion[55:65, 52:68] = mask[55:65, 52:68]
+            for category, phrase, said in (
+                (13, "mid LAD", on_raster(mask, 4)),
+                (100, "stenosis", lesion),
+            ):
+                number = len(queries)
+                queries.append(
+                    {
+                        "query_id": number,
+                        "image_id": image.id,
+                        "frame_id": image.frame_id,
+                        "category_id": category,
+                        "phrase": phrase,
+                        "presence": 0.9,
+                    }
+                )
+                results.append(
+                    {
+                        "query_id": number,
+                        "image_id": image.id,
+                        "category_id": category,
+                        "score": 0.8,
+                        "segmentation": asdict(encode_mask(said)),
+                        "bbox": mask_box(said),
+                        "kind": "instance",
+                    }
+                )
+        write_json(self.inputs.predictions / "queries.json", queries)
+        write_json(self.inputs.predictions / "results.json", results)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    return Site(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="module")
+def frames(site: Site) -> tuple[QcaFrame, ...]:
+    return score_phase4(site.inputs, "best", workers=1)
+
+
+def test_known_tubes_under_coarse_masks_agree_with_both_references(
+    site: Site, frames: tuple[QcaFrame, ...]
+) -> None:
+    document = write_phase4(site.folder / "metrics", frames, 0.5, RESAMPLING)
+    for against in ("truth", "expert"):
+        assert abs(document["mld_mm"][against]["bias"]["mean"]) < 0.15
+        assert document["mld_mm"][against]["bias"]["n"] == 3
+        assert document["stenosis_pct"][against]["mae"]["mean"] < 8
+    assert abs(document["from_truth_mask"]["mld_mm"]["truth"]["bias"]["mean"]) < 0.1
+    assert document["count"] == {"frames": 4, "patients": 4, "lesion": 3, "free": 1, "unknown": 0}
+    assert json.loads((site.folder / "metrics" / "phase4.json").read_text()) == document
+
+
+def test_what_is_found_on_a_frame_without_a_lesion_is_false(
+    site: Site, frames: tuple[QcaFrame, ...]
+) -> None:
+    document = write_phase4(site.folder / "metrics", frames, 0.5, RESAMPLING)
+    assert abs(document["false_stenosis_pct"]["from_prediction"]["mean"]["mean"]) < 15
+    lesions = document["lesions"]["prompt"]["expert"]
+    assert lesions["sensitivity"]["mean"] == 1.0
+    assert lesions["ppv"]["mean"] == 0.75
+    assert lesions["false_per_frame"]["mean"] == 0.25
+    assert document["lesions"]["qca"]["truth"]["sensitivity"]["mean"] == 1.0
+
+
+def test_a_row_a_frame_and_origin_is_written(site: Site, frames: tuple[QcaFrame, ...]) -> None:
+    write_phase4(site.folder / "metrics", frames, 0.5, RESAMPLING)
+    with (site.folder / "metrics" / "phase4_frames.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["origin"] for row in rows] == ["prediction", "truth_mask"] * 4
+    plots = {path.stem for path in (site.folder / "metrics" / "phase4_plots").iterdir()}
+    assert plots == {
+        *("bland_altman_mld_mm", "bland_altman_rvd_mm", "bland_altman_stenosis_pct", "froc")
+    }
+
+
+def test_a_segment_that_was_not_found_is_refused_and_counted(site: Site, tmp_path: Path) -> None:
+    queries = json.loads((site.inputs.predictions / "queries.json").read_text())
+    write_json(tmp_path / "queries.json", queries)
+    write_json(tmp_path / "results.json", [])
+    inputs = Phase4Inputs(
+        dataset=site.inputs.dataset,
+        truth=site.inputs.truth,
+        predictions=tmp_path,
+        contours=site.inputs.contours,
+    )
+    frames = score_phase4(inputs, "best", workers=1)
+    assert all("not found" in frame.measured.refused["prediction"] for frame in frames)
+    document = write_phase4(tmp_path / "metrics", frames, 0.5, RESAMPLING)
+    assert document["refused"]["from_prediction"] == 4
+    assert document["mld_mm"]["truth"]["bias"] == {"mean": None, "low": None, "high": None, "n": 0}
+    assert document["lesions"]["prompt"]["expert"]["sensitivity"]["mean"] == 0.0
+
+
+def test_without_a_known_truth_its_keys_are_absent(site: Site, tmp_path: Path) -> None:
+    write_json(tmp_path / "truth.json", {"kind": "none"})
+    inputs = Phase4Inputs(
+        dataset=site.inputs.dataset,
+        truth=tmp_path,
+        predictions=site.inputs.predictions,
+        contours=site.inputs.contours,
+    )
+    figures = phase4_figures(score_phase4(inputs, "best", workers=1), 0.5)
+    assert {against for _, _, against, _ in figures} == {"expert", "free"}
