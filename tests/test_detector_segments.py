@@ -302,6 +302,13 @@ def test_a_label_that_no_phrase_asks_for_is_refused_with_its_frame(project):
     assert "segment 11 is annotated, and not asked for" in told
 
 
+def test_a_phrase_that_the_text_encoder_would_cut_is_refused(project):
+    long = " ".join("abcdefghijklmnopqrstuvwxyzabcdefgh")
+    write_params(project, section="train_phase2", negatives={"phrases": ["rib", long]})
+    assert run_workers(train, folder=project) == [1]
+    assert "field 'negatives.phrases': 'a b c d" in log_of(project)
+
+
 def test_a_missing_model_to_start_from_is_named(project):
     (project / "start" / "checkpoint.pt").unlink()
     assert run_workers(train, folder=project) == [1]

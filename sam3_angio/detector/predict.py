@@ -36,7 +36,6 @@ from sam3_angio.progress import tracked
 
 #: Queries that pass the detector together; what bounds the memory of a prediction.
 QUERIES_AT_ONCE = 8
-_FRAMES_AT_ONCE = 4
 
 Collate = Callable[[list[Datapoint]], dict[str, Any]]
 _STOCK_COLLATE: Collate = partial(collate_fn_api, dict_key="angio", with_seg_masks=True)
@@ -137,9 +136,8 @@ def answers(
     """
     model.eval()
     texts = TextFeatures(model, device)
-    for first in range(0, len(places), _FRAMES_AT_ONCE):
-        chosen = [samples[place] for place in places[first : first + _FRAMES_AT_ONCE]]
-        batch = copy_data_to_device(collate(chosen)["angio"], device)
+    for place in places:
+        batch = copy_data_to_device(collate([samples[place]])["angio"], device)
         features = {
             "img_batch_all_stages": batch.img_batch,
             **model.backbone.forward_image(batch.img_batch),

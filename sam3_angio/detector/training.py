@@ -20,7 +20,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from sam3_angio.config import load_config
-from sam3_angio.detector.build import model_spec
+from sam3_angio.detector.build import model_spec, tokenizer
 from sam3_angio.detector.checkpoint import save_weights
 from sam3_angio.detector.frames import FrameSet, load_frames, prepare
 from sam3_angio.detector.predict import predict
@@ -202,6 +202,7 @@ def _plan(job: Job, dataset: Path, curves: Path) -> _Plan:
     plan = _Plan(job=job, origin=origin, splits=splits, folder=folder, curves=curves)
     _require_full_batches(plan)
     _require_asked(plan)
+    _require_short_phrases(plan)
     _recipe(plan)
     return plan
 
@@ -259,14 +260,43 @@ def _require_asked(plan: _Plan) -> None:
         raise DataError("Labels and prompts do not agree:", faults)
 
 
+def _require_short_phrases(plan: _Plan) -> None:
+    """Refuse phrases that the text encoder would cut off without a word."""
+    parameters = plan.origin.parameters
+    if "prompts" not in parameters:
+        return
+    longest = model_spec(**_size(parameters)).context_length
+    faults = [
+        Fault(
+            file="params.yaml",
+            field=where,
+            message=f"'{phrase}' has {length} tokens, more than {longest}.",
+            fix="Shorten it.",
+        )
+        for where, phrases in (
+            ("prompts.wrong", parameters["prompts"]["wrong"]),
+            ("negatives.phrases", plan.settings["negatives"]["phrases"]),
+        )
+        for phrase in phrases
+        # The encoder adds a token at either end.
+        if (length := len(tokenizer().encode(phrase)) + 2) > longest
+    ]
+    if faults:
+        raise ConfigError("The text encoder would cut what it is asked:", faults)
+
+
+def _size(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    model = parameters["model"]
+    return {"size": model["size"], "resolution_px": model["resolution"]}
+
+
 def _recipe(plan: _Plan) -> DictConfig:
     parameters = plan.origin.parameters
-    model = parameters["model"]
     start = _start(plan.job, parameters)
     run = {
         "label": plan.job.label,
         "accelerator": accelerator(),
-        "queries": model_spec(model["size"], model["resolution"]).queries,
+        "queries": model_spec(**_size(parameters)).queries,
         "frozen": [part for key, part in _FROZEN_BY.items() if plan.settings[key]],
         "initial": None if start is None else str(start),
         "folder": str(plan.folder),
