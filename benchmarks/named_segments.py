@@ -136,6 +136,7 @@ def main(
         cases = drawn_cases(frames, max(1, frames // FRAMES_A_PATIENT), side=SIDE_PX)
         write_data(folder, cases)
         write_predictions(folder / "predictions", cases, answers_of(cases, Skill()))
+        del cases  # a thousand frames' masks are gigabytes
         read = read_segment_frames(folder / "dataset", folder / "truth", folder / "predictions")
         rows = (
             ("IoU of the phrases, ours", our_ious, "MONAI", monai_ious),
