@@ -207,6 +207,12 @@ class Phase3Config(NamedPhaseConfig):
     shuffled: ShuffledConfig
 
 
+class Phase4Config(NamedPhaseConfig):
+    """Segments by name and their lesions."""
+
+    start: Literal["auto", "phase2", "none"]
+
+
 class EvaluateConfig(_Section):
     """Scores and their uncertainty."""
 
@@ -238,6 +244,7 @@ class Config(_Section):
     train_phase1: Phase1Config
     train_phase2: Phase2Config
     train_phase3: Phase3Config
+    train_phase4: Phase4Config
     evaluate: EvaluateConfig
     machine: MachineConfig
 

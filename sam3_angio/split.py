@@ -19,7 +19,7 @@ import os
 import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +36,8 @@ Side = Literal["train", "val"]
 SIDES: tuple[Side, Side] = ("train", "val")
 #: Documents of ``converted/`` and their folders in ``dataset/``.
 TASKS = ("vessel_tree", "segments", "lesions")
+#: Phase 4's own document: segments and lesions, of the frames that have both labels.
+FINDINGS = "findings"
 #: Tasks whose frames without an annotation are examples of absence, not frames without a label.
 WITH_ABSENCE = ("lesions",)
 ARTERIES = ("LCA", "RCA")
@@ -189,11 +191,12 @@ def write_dataset(split: Split, converted: Path, frames: Path, out: Path) -> Non
     measurements = read_measurements(converted / "measurements.csv")
     _require_same_frames(split, documents)
     _require_pictures(split, frames)
+    findings = merge_findings(documents["segments"], documents["lesions"])
     with replacing(out) as folder:
         for side in SIDES:
             names = {row.frame_id for group in split.side(side) for row in group.rows}
             _link_pictures(sorted(names), frames, folder / side / "images")
-            for task, document in documents.items():
+            for task, document in (documents | {FINDINGS: findings}).items():
                 path = folder / side / task / "annotations.json"
                 write_document(path, _labelled(document, names, absence=task in WITH_ABSENCE))
             own = [row for frame, row in measurements.items() if frame in names]
@@ -208,6 +211,25 @@ def _assignments(split: Split) -> list[tuple[str, str, str, str]]:
         for group in split.side(side)
         for row in group.rows
     ]
+
+
+def merge_findings(segments: Document, lesions: Document) -> Document:
+    """Return segments and lesions in one document, of the frames of which both are known.
+
+    Segments keep the ids of their annotations; those of lesions follow.
+    """
+    outlined = {mark.image_id for mark in segments.annotations}
+    both = outlined & {image.id for image in lesions.images}
+    first = max((mark.id for mark in segments.annotations), default=0)
+    marks = (
+        *segments.annotations,
+        *(replace(mark, id=first + mark.id) for mark in lesions.annotations),
+    )
+    return Document(
+        images=tuple(image for image in segments.images if image.id in both),
+        annotations=tuple(mark for mark in marks if mark.image_id in both),
+        categories=(*segments.categories, *lesions.categories),
+    )
 
 
 def _labelled(document: Document, frames: set[str], *, absence: bool) -> Document:
