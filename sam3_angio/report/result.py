@@ -95,25 +95,29 @@ def render_arms(metrics: Mapping[str, Any]) -> Table:
         title="Phase 3: what telling the view angle changes",
         caption=f"{metrics['verdict']}\n{metrics['confidence']:.0%} intervals by patient.",
     )
-    table.add_column("arm")
+    table.add_column("arm", no_wrap=True)
     for title, _, _ in _ARM_COLUMNS:
         table.add_column(title, justify="right")
-    table.add_column("top-1 less none", justify="right")
+    table.add_column("top-1 less none", justify="right", no_wrap=True)
     table.add_column("p (Holm)", justify="right")
     for arm, figures in metrics["arms"].items():
-        cells = [cell(figures[key].get(against)) for _, key, against in _ARM_COLUMNS]
+        cells = [_mean(figures[key].get(against)) for _, key, against in _ARM_COLUMNS]
         table.add_row(arm, *cells, *_against_base(metrics, arm))
     return table
+
+
+def _mean(figure: Mapping[str, Any] | None) -> str:
+    return "" if figure is None or figure["mean"] is None else f"{figure['mean']:.3f}"
 
 
 def _against_base(metrics: Mapping[str, Any], arm: str) -> tuple[str, str]:
     difference = metrics["difference"].get(arm, {}).get("none")
     if difference is None:
         return "", ""
-    return (
-        cell(difference["top1"]["annotated"]),
-        f"{metrics['mcnemar'][arm]['none']['holm_p']:.3f}",
-    )
+    top1 = difference["top1"]["annotated"]
+    interval = "" if top1["low"] is None else f" ({top1['low']:+.2f} to {top1['high']:+.2f})"
+    p = metrics["mcnemar"][arm]["none"]["holm_p"]
+    return f"{top1['mean']:+.2f}{interval}", f"{p:.3f}"
 
 
 def _caption(metrics: Mapping[str, Any]) -> str:
