@@ -5,9 +5,11 @@
 - tubes of random width, bend, direction and stenosis, drawn with partly covered pixels
   (``coverage``), cut to a mask (``mask``), or given as two borders (``edges``);
 - the analysed segments of the phantom under ``--data``, if there are any: the whole truth's mask,
-  and the expert's borders with the reference as a line or from the ideal borders. Truth is the
-  tightest lesion of at least 20 % in the segment (``lesions.csv``), its length as projected; the
-  last line compares with what the expert's file itself says.
+  and what is left of it on a raster of a 128th of the picture with uneven borders (``coarse``), by
+  themselves and to guide a measurement on the frame's own pixels (``--frames``); and the expert's
+  borders with the reference as a line or from the ideal borders. Truth is the tightest lesion of
+  at least 20 % in the segment (``lesions.csv``), its length as projected; the last line compares
+  with what the expert's file itself says.
 
 Shown are mean and standard deviation of measured minus true; lengths start and end at the
 tolerance of :data:`sam3_angio.qca.stenosis.LEAVE_TOLERANCE`, so that they are shorter than a
@@ -26,9 +28,11 @@ import numpy as np
 import pandas as pd
 import typer
 from numpy.typing import NDArray
+from PIL import Image
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from scipy import ndimage
 from tubes import Tube, narrowed, straight, tube
 
 from sam3_angio.acquisition import PixelSpacing
@@ -40,9 +44,12 @@ from sam3_angio.qca import (
     QcaResult,
     measure,
     profile_from_edges,
+    profile_from_frame,
     profile_from_mask,
     reference_from_edges,
 )
+from sam3_angio.qca.parts import one_vessel
+from sam3_angio.qca.profile import scale_of
 
 Points = NDArray[np.float64]
 TUBE_SPACING = PixelSpacing(row_mm=0.25, column_mm=0.25, source="none")
@@ -172,14 +179,40 @@ def borders_profile(contour: SegmentContour, spacing: PixelSpacing) -> DiameterP
     )
 
 
-def phantom_tallies(data: Path) -> list[Tally]:
-    names = ("truth's mask", "expert's borders", "with ideal borders", "… against the file itself")
-    masked, drawn, ideal, itself = (Tally(f"phantom, {name}") for name in names)
+def by_frame(
+    frame: NDArray[np.float64], mask: NDArray[np.bool_], spacing: PixelSpacing, start: Points
+) -> QcaResult:
+    start_px = (float(start[0]), float(start[1]))
+    return measure(profile_from_frame(frame, mask, spacing, start_px=start_px))
+
+
+def coarsened(mask: NDArray[np.bool_], seed: int) -> NDArray[np.bool_]:
+    """Return a mask as from a model that answers on a 128th of the picture, borders uneven."""
+    step = len(mask) // 128
+    part = mask.reshape(128, step, 128, step).mean(axis=(1, 3))
+    uneven = ndimage.gaussian_filter(np.random.default_rng(seed).standard_normal(part.shape), 1.0)
+    part += 0.24 * uneven * (ndimage.maximum_filter(part, 3) > 0)
+    return np.asarray(ndimage.zoom(part, step, order=1, grid_mode=True, mode="nearest") >= 0.4)
+
+
+def joined(mask: NDArray[np.bool_], spacing: PixelSpacing) -> NDArray[np.bool_]:
+    return one_vessel(mask, scale_of(spacing))[0]
+
+
+def by_coarse_mask(mask: NDArray[np.bool_], spacing: PixelSpacing, start: Points) -> QcaResult:
+    return by_mask(joined(mask, spacing), spacing, start)
+
+
+def phantom_tallies(data: Path, frames: Path, every: int) -> list[Tally]:
+    names = ("truth's mask", "… on the frame", "coarse mask", "… on the frame (coarse)")
+    masked, guided, rough, sharpened = (Tally(f"phantom, {name}") for name in names)
+    names = ("expert's borders", "with ideal borders", "… against the file itself")
+    drawn, ideal, itself = (Tally(f"phantom, {name}") for name in names)
     document = load_document(data / "truth" / "segments.json")
     marks = {(mark.image_id, mark.category_id): mark for mark in document.annotations}
     lesions = pd.read_csv(data / "truth" / "lesions.csv")
     paths = dict(list(pd.read_csv(data / "truth" / "diameters.csv").groupby("frame_id")))
-    for image in track(document.images, description="phantom"):
+    for image in track(document.images[::every], description="phantom"):
         spacing = PixelSpacing(
             row_mm=image.spacing_row_mm, column_mm=image.spacing_column_mm, source="sod_sid"
         )
@@ -188,13 +221,20 @@ def phantom_tallies(data: Path) -> list[Tally]:
         if truth is None:
             continue
         mask = decode_mask(marks[image.id, image.cass_segment].segmentation)
-        masked.add(truth, by_mask, mask, spacing, path[["x_px", "y_px"]].to_numpy()[0])
+        start = path[["x_px", "y_px"]].to_numpy()[0]
+        masked.add(truth, by_mask, mask, spacing, start)
+        with Image.open(frames / image.file_name) as picture:
+            frame = np.asarray(picture, dtype=np.float64)
+        guided.add(truth, by_frame, frame, mask, spacing, start)
+        coarse = coarsened(mask, image.id)
+        rough.add(truth, by_coarse_mask, coarse, spacing, start)
+        sharpened.add(truth, by_frame, frame, coarse, spacing, start)
         contour = read_contour(data / "labels" / "contours" / f"{image.frame_id}.json")
         drawn.add(truth, by_contour, contour, spacing)
         if len(contour.ideal_left_edge):
             ideal.add(truth, by_ideal_borders, contour, spacing)
             itself.add(of_the_file(contour), by_ideal_borders, contour, spacing)
-    return [masked, drawn, ideal, itself]
+    return [masked, guided, rough, sharpened, drawn, ideal, itself]
 
 
 def known_lesion(lesions: pd.DataFrame, path: pd.DataFrame, image: ImageEntry) -> Truth | None:
@@ -234,11 +274,13 @@ def of_the_file(contour: SegmentContour) -> Truth:
 def main(
     tubes: Annotated[int, typer.Option(help="Number of drawn tubes.")] = 200,
     data: Annotated[Path, typer.Option(help="Data set with the phantom's truth.")] = Path("data"),
+    frames: Annotated[Path, typer.Option(help="Extracted frames.")] = Path("frames"),
+    every: Annotated[int, typer.Option(help="Take each n-th frame of the phantom.")] = 1,
 ) -> None:
     """Print the table."""
     tallies = tube_tallies(tubes)
     if (data / "truth" / "segments.json").exists():
-        tallies += phantom_tallies(data)
+        tallies += phantom_tallies(data, frames, every)
     table = Table("", "n", *COLUMNS, "missed", "refused", "ms", title="measured − true, mean ± SD")
     for tally in tallies:
         table.add_row(*tally.row())

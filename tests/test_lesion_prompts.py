@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from test_convert import Converted
@@ -11,8 +12,9 @@ from test_lesion_labels import work  # noqa: F401 - a fixture
 from sam3_angio.coco import ImageEntry, load_document
 from sam3_angio.errors import ConfigError
 from sam3_angio.lesion_prompts import LESION_PROMPT, WithLesions
+from sam3_angio.phase4_start import StartChoice, StartScores, read_choice, write_choice
 from sam3_angio.prompts import AllQuestions, TrainingQuestions
-from sam3_angio.scoring.start_choice import StartScores, best_start
+from sam3_angio.scoring.start_choice import best_start
 from sam3_angio.split import merge_findings
 
 IMAGE = ImageEntry(
@@ -88,3 +90,11 @@ def test_the_start_is_the_model_that_names_best() -> None:
 def test_without_any_model_there_is_no_start() -> None:
     with pytest.raises(ConfigError, match="Phase 2"):
         best_start({})
+
+
+def test_the_choice_is_read_as_it_was_written(tmp_path: Path) -> None:
+    scores = StartScores(top1=0.8, dice=None, frames=80)
+    choice = StartChoice(start="none", asked="auto", scores={"none": scores})
+    write_choice(tmp_path / "start.json", choice)
+    assert read_choice(tmp_path / "start.json") == choice
+    assert choice.folder == "phase3/none"

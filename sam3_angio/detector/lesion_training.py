@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sam3_angio.detector.training import Job
+from sam3_angio.detector.training import Job, Outs, session, train_phase
+from sam3_angio.detector.workers import first_worker_does
+from sam3_angio.phase4_start import read_choice, write_choice
 
 
 def findings_job(start: Path) -> Job:
@@ -27,3 +29,28 @@ def findings_job(start: Path) -> Job:
         start=start / "checkpoint.pt",
         ignored=("start",),
     )
+
+
+def train_findings(*, dataset: Path, start: Path, models: Path, outs: Outs) -> None:
+    """Train Phase 4 and publish it, with the choice of its start beside the answers.
+
+    Parameters
+    ----------
+    dataset : Path
+        Folder written by the ``split`` stage.
+    start : Path
+        File that says which model to start from (:mod:`sam3_angio.phase4_start`).
+    models : Path
+        Folder of the models of Phases 2 and 3.
+    outs : Outs
+
+    Raises
+    ------
+    AngioError
+        Parameters, data or weights are wrong, the loss stopped being finite, or parameters or
+        code were edited meanwhile.
+    """
+    choice = read_choice(start)
+    with session():
+        train_phase(findings_job(models / choice.folder), dataset=dataset, outs=outs)
+        first_worker_does(lambda: write_choice(outs.predictions / "choice.json", choice))

@@ -1,64 +1,21 @@
-"""Which model Phase 4 starts from, and the validation scores that decided.
+"""Choosing the model that Phase 4 starts from, by scores on the validation frames.
 
 Decisive is the top-1 accuracy of names, then the mean Dice of the annotated segments: a lesion is
 looked for in a segment, so the segment comes first. A tie goes to the candidate that is listed
-first.
+first. Both are taken against the expert's labels, which exist for any data.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from sam3_angio.config import Config
 from sam3_angio.errors import ConfigError
+from sam3_angio.phase4_start import FOLDERS, Start, StartChoice, StartScores
 from sam3_angio.scoring.phase2 import AnswerRules, score_predictions
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartScores:
-    """A candidate's scores on the validation frames.
-
-    Attributes
-    ----------
-    top1 : float
-        Part of the frames whose annotated segment got its name.
-    dice : float
-        Mean over the annotated segments, as drawn when asked for.
-    frames : int
-    """
-
-    top1: float
-    dice: float
-    frames: int
-
-
-#: Folder under ``models`` and ``predictions`` of each model that Phase 4 can start from.
-FOLDERS = {"phase2": "phase2", "none": "phase3/none"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartChoice:
-    """What is written to ``predictions/phase4/choice.json``.
-
-    Attributes
-    ----------
-    start, folder : str
-        Name of the chosen model, and where it lies under ``models``.
-    asked : str
-        ``train_phase4.start``.
-    scores : dict of str to StartScores
-        Of the candidates; empty where the start was given by name.
-    """
-
-    start: str
-    folder: str
-    asked: str
-    scores: dict[str, StartScores]
 
 
 def choose_start(config: Config, dataset: Path, truth: Path, answers: Path) -> StartChoice:
@@ -68,7 +25,7 @@ def choose_start(config: Config, dataset: Path, truth: Path, answers: Path) -> S
     ----------
     config : Config
     dataset, truth : Path
-        ``dataset`` and ``data/truth``.
+        ``dataset`` and ``data/truth``; the truth only says which phrases are wrong.
     answers : Path
         ``predictions``: a folder a phase.
 
@@ -79,49 +36,32 @@ def choose_start(config: Config, dataset: Path, truth: Path, answers: Path) -> S
     """
     asked = config.train_phase4.start
     if asked != "auto":
-        return StartChoice(start=asked, folder=FOLDERS[asked], asked=asked, scores={})
+        return StartChoice(start=asked, asked=asked, scores={})
     rules = AnswerRules(
-        rule=config.evaluate.segment_from, threshold=config.evaluate.score_threshold, processes=1
+        rule=config.evaluate.segment_from,
+        threshold=config.evaluate.score_threshold,
+        processes=config.machine.processes,
     )
-    there = {name: answers / folder for name, folder in FOLDERS.items()}
-    candidates = {name: folder for name, folder in there.items() if folder.is_dir()}
-    scores = score_candidates(candidates, dataset, truth, rules)
-    start = best_start(scores)
-    return StartChoice(start=start, folder=FOLDERS[start], asked=asked, scores=scores)
-
-
-def score_candidates(
-    candidates: Mapping[str, Path], dataset: Path, truth: Path, rules: AnswerRules
-) -> dict[str, StartScores]:
-    """Return the scores of each candidate's predictions against the expert's labels.
-
-    Parameters
-    ----------
-    candidates : mapping of str to Path
-        Folder of predictions by name.
-    dataset, truth : Path
-        ``dataset`` and ``data/truth``; the truth only says which phrases are wrong.
-    rules : AnswerRules
-
-    Raises
-    ------
-    DataError
-        Predictions are not valid.
-    """
-    return {name: _scores(folder, dataset, truth, rules) for name, folder in candidates.items()}
+    scores = {
+        name: _scores(answers / folder, dataset, truth, rules)
+        for name, folder in FOLDERS.items()
+        if (answers / folder).is_dir()
+    }
+    return StartChoice(start=best_start(scores), asked=asked, scores=scores)
 
 
 def _scores(folder: Path, dataset: Path, truth: Path, rules: AnswerRules) -> StartScores:
     scores = score_predictions(dataset, truth, folder, rules)
-    dice = [of.masks["annotated"].dice for of in scores.frames if "annotated" in of.masks]
+    dice = np.array([of.masks["annotated"].dice for of in scores.frames if "annotated" in of.masks])
+    defined = dice[~np.isnan(dice)]
     return StartScores(
         top1=float(np.mean(scores.named == scores.true)),
-        dice=float(np.nanmean(dice)) if dice else math.nan,
+        dice=float(defined.mean()) if len(defined) else None,
         frames=len(scores.frames),
     )
 
 
-def best_start(scores: Mapping[str, StartScores]) -> str:
+def best_start(scores: Mapping[Start, StartScores]) -> Start:
     """Return the candidate of the highest top-1 accuracy, then Dice.
 
     Raises
@@ -138,4 +78,4 @@ def best_start(scores: Mapping[str, StartScores]) -> str:
     """
     if not scores:
         raise ConfigError("There is no model that Phase 4 could start from; train Phase 2 first.")
-    return max(scores, key=lambda name: (scores[name].top1, np.nan_to_num(scores[name].dice)))
+    return max(scores, key=lambda name: (scores[name].top1, scores[name].dice or 0.0))
