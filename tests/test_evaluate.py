@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from segment_case import Skill, answers_of, drawn_cases, write_data, write_predictions
 
 from sam3_angio.coco import Category, Document, ImageEntry, annotate, encode_mask, write_document
 from sam3_angio.errors import AngioError, ConfigError, DataError
@@ -173,6 +174,10 @@ def write_miniature(folder: Path, frames: list[Frame], truth: str = "phantom") -
     ]
     write_json(folder / "predictions" / "phase1" / "queries.json", queries)
     write_json(folder / "predictions" / "phase1" / "results.json", results)
+    cases = drawn_cases(frames=4, patients=2)
+    write_data(folder, cases, truth)
+    for part in ("phase2", "phase3/none", "phase3/text"):
+        write_predictions(folder / "predictions" / part, cases, answers_of(cases, Skill()))
 
 
 @pytest.fixture
