@@ -201,7 +201,7 @@ def test_draws_in_turns_are_of_the_pools_without_repetition(pools, count):
 
 
 def changed(folder, change):
-    yaml = YAML()
+    yaml = YAML(typ="safe", pure=True)
     content = yaml.load((ROOT / "params.yaml").read_text(encoding="utf-8"))
     change(content)
     path = folder / "params.yaml"
