@@ -20,7 +20,9 @@ pytestmark = pytest.mark.torch
 
 
 def _scenes(*, fresh: bool) -> DrawnScenes:
-    return DrawnScenes(first=40, scenes=3, side_px=128, positives=2, negatives=2, fresh=fresh)
+    return DrawnScenes(
+        first=40, scenes=3, side_px=128, positives=2, negatives=2, beginner_epochs=2, fresh=fresh
+    )
 
 
 def _numbers(scenes: DrawnScenes) -> list[int]:
@@ -40,7 +42,7 @@ def test_each_epoch_of_training_draws_new_scenes_and_validation_the_same():
 
 
 def test_a_sample_has_the_phrases_and_masks_of_its_scene():
-    scene, asked = scene_queries(41, 128, 2, 2)
+    scene, asked = scene_queries(41, 128, 2, 2, "nouns")
     sample = _scenes(fresh=False)[1]
     assert [query.query_text for query in sample.find_queries] == [query.phrase for query in asked]
     for found, query in zip(sample.find_queries, asked, strict=True):

@@ -25,7 +25,13 @@ SMALL = replace(build.TINY, resolution_px=128)
 
 def _batch(positives: int, negatives: int):
     scenes = DrawnScenes(
-        first=5, scenes=2, side_px=128, positives=positives, negatives=negatives, fresh=False
+        first=5,
+        scenes=2,
+        side_px=128,
+        positives=positives,
+        negatives=negatives,
+        beginner_epochs=0,
+        fresh=False,
     )
     samples = [scenes[place] for place in range(2)]
     batch = collate_fn_api(samples, dict_key="all", with_seg_masks=True)["all"]

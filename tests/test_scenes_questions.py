@@ -218,3 +218,16 @@ def test_no_phrase_is_a_segments_name():
 def test_an_impossible_scene_is_refused(seed, size_px):
     with pytest.raises(ValueError, match="must be at least 96 px"):
         draw_scene(seed, size_px)
+
+
+@SOME
+@given(SEEDS)
+def test_a_beginner_is_asked_bare_nouns_only(seed):
+    _, found = scene_queries(seed, SIZE, 3, 3, "nouns")
+    nouns = {word for words in NOUN_WORDS.values() for word in words}
+    for query in found:
+        assert re.sub("^(whole|entire) ", "", query.phrase) in nouns
+    assert {query.family for query in found} <= {"shape", "line", "tube"}
+    assert 0 < sum(query.present for query in found) <= 3
+    assert sum(not query.present for query in found) == 3
+    assert all(query.present == bool(query.masks) for query in found)

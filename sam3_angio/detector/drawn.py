@@ -26,6 +26,7 @@ from torch.utils.data import Dataset
 from sam3_angio.detector.queries import Picture, ToTensors
 from sam3_angio.scenes import SceneQuery, scene_queries
 from sam3_angio.scenes.phrases import Family
+from sam3_angio.scenes.questions import Lesson
 
 FAMILIES: tuple[Family, ...] = get_args(Family)
 HELD_OUT = 10**9
@@ -44,18 +45,29 @@ class DrawnScenes(Dataset[Datapoint]):
         Side of the picture.
     positives, negatives : int
         True and false phrases of a scene, at most.
+    beginner_epochs : int
+        Epochs at first in which only bare nouns are asked.
     fresh : bool
         Whether each epoch goes on to new scenes.
     """
 
     def __init__(
-        self, *, first: int, scenes: int, side_px: int, positives: int, negatives: int, fresh: bool
+        self,
+        *,
+        first: int,
+        scenes: int,
+        side_px: int,
+        positives: int,
+        negatives: int,
+        beginner_epochs: int,
+        fresh: bool,
     ) -> None:
         self._first = first
         self._scenes = scenes
         self._side_px = side_px
         self._positives = positives
         self._negatives = negatives
+        self._beginner_epochs = beginner_epochs
         self._fresh = fresh
         self._epoch = 0
         self._finish = ToTensors()
@@ -74,7 +86,10 @@ class DrawnScenes(Dataset[Datapoint]):
     def __getitem__(self, index: int) -> Datapoint:
         """Draw a scene with its queries."""
         number = self._first + self._epoch * self._scenes + index
-        scene, asked = scene_queries(number, self._side_px, self._positives, self._negatives)
+        lesson: Lesson = "nouns" if self._epoch < self._beginner_epochs else "all"
+        scene, asked = scene_queries(
+            number, self._side_px, self._positives, self._negatives, lesson
+        )
         objects = [_object(mask) for query in asked for mask in query.masks]
         queries, place = [], 0
         for query in asked:

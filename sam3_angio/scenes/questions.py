@@ -12,19 +12,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sam3_angio.scenes.phrases import Family, Phrase, answer, family_of
+from sam3_angio.scenes.phrases import Description, Family, Phrase, answer, family_of
 from sam3_angio.scenes.raster import mask_of
 from sam3_angio.scenes.sampling import false_phrase, phrase_about
 from sam3_angio.scenes.scene import Scene, draw_scene
+from sam3_angio.scenes.truth import LINE_NOUNS, SHAPE_NOUNS, TUBE_NOUNS
 from sam3_angio.scenes.tubes import REFERENCE_SIZE_PX
 from sam3_angio.scenes.wording import MAX_WORDS, wording
 
 Rng = np.random.Generator
+#: What is asked: bare nouns ("ring", "tree"), for a beginner, or all kinds of phrases.
+Lesson = Literal["nouns", "all"]
 
+_NOUNS = (*SHAPE_NOUNS, *LINE_NOUNS, *TUBE_NOUNS)
 _MIN_AREA_PX = 14.0
 _ATTEMPTS = 12
 
@@ -102,10 +108,34 @@ def queries(scene: Scene, rng: Rng, n_positive: int, n_negative: int) -> tuple[S
     )
 
 
+def noun_queries(
+    scene: Scene, rng: Rng, n_positive: int, n_negative: int
+) -> tuple[SceneQuery, ...]:
+    """Draw bare nouns that name something in a scene, and such that name nothing in it.
+
+    Parameters and result are those of `queries`.
+    """
+    order = [Description(noun=_NOUNS[place]) for place in rng.permutation(len(_NOUNS))]
+    found: list[SceneQuery] = []
+    for present, count in ((True, n_positive), (False, n_negative)):
+        asked = (_asked(rng, scene, phrase, present=present) for phrase in order)
+        found.extend(islice((query for query in asked if query is not None), count))
+    return tuple(found)
+
+
 def scene_queries(
-    seed: int, size_px: int, n_positive: int, n_negative: int
+    seed: int, size_px: int, n_positive: int, n_negative: int, lesson: Lesson = "all"
 ) -> tuple[Scene, tuple[SceneQuery, ...]]:
     """Draw scene number `seed` with its queries: the same for ever.
+
+    Parameters
+    ----------
+    seed, size_px : int
+        As in `sam3_angio.scenes.scene.draw_scene`.
+    n_positive, n_negative : int
+        As in `queries`.
+    lesson : {"nouns", "all"}
+        What kinds of phrases are asked.
 
     See Also
     --------
@@ -113,4 +143,5 @@ def scene_queries(
     """
     scene = draw_scene(seed, size_px)
     rng = np.random.default_rng([seed, 1])
-    return scene, queries(scene, rng, n_positive, n_negative)
+    draw = noun_queries if lesson == "nouns" else queries
+    return scene, draw(scene, rng, n_positive, n_negative)
