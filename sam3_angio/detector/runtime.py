@@ -95,7 +95,7 @@ def be_deterministic() -> None:
     # The backward pass of grid sampling on CUDA has no deterministic form: warn, do not stop.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     # Finds reads of memory that nobody wrote, by filling each new tensor: a tool for debugging.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def die_with_parent() -> None:
