@@ -15,7 +15,6 @@ from sam3_angio.detector.training import Outs
 
 def main(
     dataset: Annotated[Path, typer.Option(help="Folder that split wrote.")],
-    start: Annotated[Path, typer.Option(help="File that choose_start wrote.")],
     models: Annotated[Path, typer.Option(help="Holds the models of Phases 2 and 3.")],
     out: Annotated[Path, typer.Option(help="Folder to make for the model.")],
     predictions: Annotated[Path, typer.Option(help="Folder to make for the answers.")],
@@ -23,7 +22,7 @@ def main(
 ) -> None:
     """Train on the expert's contours and lesions; write the answers for the validation frames."""
     outs = Outs(model=out, predictions=predictions, curves=curves)
-    train_findings(dataset=dataset, start=start, models=models, outs=outs)
+    train_findings(dataset=dataset, models=models, outs=outs)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from sam3_angio.detector.lesion_training import train_findings  # noqa: E402
 from sam3_angio.detector.runtime import prepare as prepare_runtime  # noqa: E402
 from sam3_angio.detector.training import Outs  # noqa: E402
 from sam3_angio.lesion_labels import LESION_CATEGORY  # noqa: E402
-from sam3_angio.phase4_start import StartChoice, read_choice, write_choice  # noqa: E402
+from sam3_angio.phase4_start import StartChoice, StartScores, read_choice  # noqa: E402
 from sam3_angio.split import merge_findings  # noqa: E402
 
 OUTS = Outs(
@@ -55,9 +55,7 @@ def write_findings(dataset: Path) -> None:
 
 
 def train() -> None:
-    train_findings(
-        dataset=Path("dataset"), start=Path("start.json"), models=Path("models"), outs=OUTS
-    )
+    train_findings(dataset=Path("dataset"), models=Path("models"), outs=OUTS)
 
 
 def test_the_training_answers_for_segments_and_lesions(tmp_path: Path) -> None:
@@ -68,8 +66,9 @@ def test_the_training_answers_for_segments_and_lesions(tmp_path: Path) -> None:
     (tmp_path / "models" / "phase2").mkdir(parents=True)
     torch.manual_seed(3)
     save_weights(build("tiny", SIDE_PX), tmp_path / "models" / "phase2" / "checkpoint.pt")
-    choice = StartChoice(start="phase2", asked="phase2", scores={})
-    write_choice(tmp_path / "start.json", choice)
+    last = {"val/dice_instance": 0.5, "val/presence_accuracy": 0.75}
+    metadata = tmp_path / "models" / "phase2" / "metadata.json"
+    metadata.write_text(json.dumps({"last_epoch": last}), encoding="utf-8")
     assert run_workers(train, folder=tmp_path) == [0], (tmp_path / "rank0.log").read_text()
     answers = tmp_path / OUTS.predictions
     queries = json.loads((answers / "queries.json").read_text())
@@ -77,4 +76,6 @@ def test_the_training_answers_for_segments_and_lesions(tmp_path: Path) -> None:
     assert {query["phrase"] for query in asked} == {"stenosis"}
     assert len(asked) == 4
     assert (tmp_path / OUTS.model / "checkpoint.pt").is_file()
-    assert read_choice(answers / "choice.json") == choice
+    scores = StartScores(dice=0.5, presence_accuracy=0.75)
+    expected = StartChoice(start="phase2", asked="auto", scores={"phase2": scores})
+    assert read_choice(answers / "choice.json") == expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,17 @@ from test_convert import Converted
 from test_lesion_labels import work  # noqa: F401 - a fixture
 
 from sam3_angio.coco import ImageEntry, load_document
-from sam3_angio.errors import ConfigError
+from sam3_angio.errors import ConfigError, DataError
 from sam3_angio.lesion_prompts import LESION_PROMPT, WithLesions
-from sam3_angio.phase4_start import StartChoice, StartScores, read_choice, write_choice
+from sam3_angio.phase4_start import (
+    StartChoice,
+    StartScores,
+    best_start,
+    choose_start,
+    read_choice,
+    write_choice,
+)
 from sam3_angio.prompts import AllQuestions, TrainingQuestions
-from sam3_angio.scoring.start_choice import best_start
 from sam3_angio.split import merge_findings
 
 IMAGE = ImageEntry(
@@ -78,13 +85,35 @@ def test_a_segment_without_a_label_keeps_its_frame_out(work: Converted) -> None:
     assert merge_findings(without, lesions).images == ()
 
 
-def test_the_start_is_the_model_that_names_best() -> None:
-    better = StartScores(top1=0.8, dice=0.7, frames=80)
-    finer = StartScores(top1=0.8, dice=0.75, frames=80)
-    worse = StartScores(top1=0.7, dice=0.9, frames=80)
+def test_the_start_is_the_model_that_draws_the_named_segment_best() -> None:
+    better = StartScores(dice=0.7, presence_accuracy=0.8)
+    surer = StartScores(dice=0.7, presence_accuracy=0.9)
+    worse = StartScores(dice=0.6, presence_accuracy=1.0)
     assert best_start({"phase2": better, "none": worse}) == "phase2"
-    assert best_start({"phase2": better, "none": finer}) == "none"
+    assert best_start({"phase2": better, "none": surer}) == "none"
     assert best_start({"phase2": better, "none": better}) == "phase2"
+
+
+def _trained(folder: Path, **scores: float) -> None:
+    folder.mkdir(parents=True)
+    last = {f"val/{name}": value for name, value in scores.items()}
+    (folder / "metadata.json").write_text(json.dumps({"last_epoch": last, "steps": 3}))
+
+
+def test_the_choice_rests_on_what_the_trainings_recorded(tmp_path: Path) -> None:
+    _trained(tmp_path / "phase2", dice_instance=0.5, presence_accuracy=0.9, loss=3.0)
+    assert choose_start("auto", tmp_path).start == "phase2"
+    _trained(tmp_path / "phase3/none", dice_instance=0.6, presence_accuracy=0.8)
+    choice = choose_start("auto", tmp_path)
+    assert choice.start == "none"
+    assert choice.scores["phase2"] == StartScores(dice=0.5, presence_accuracy=0.9)
+    assert choose_start("phase2", tmp_path).start == "phase2"
+
+
+def test_a_model_without_validation_scores_is_refused(tmp_path: Path) -> None:
+    _trained(tmp_path / "phase2", dice_instance=0.5)
+    with pytest.raises(DataError, match="presence_accuracy"):
+        choose_start("auto", tmp_path)
 
 
 def test_without_any_model_there_is_no_start() -> None:
@@ -93,7 +122,7 @@ def test_without_any_model_there_is_no_start() -> None:
 
 
 def test_the_choice_is_read_as_it_was_written(tmp_path: Path) -> None:
-    scores = StartScores(top1=0.8, dice=None, frames=80)
+    scores = StartScores(dice=0.8, presence_accuracy=0.9)
     choice = StartChoice(start="none", asked="auto", scores={"none": scores})
     write_choice(tmp_path / "start.json", choice)
     assert read_choice(tmp_path / "start.json") == choice

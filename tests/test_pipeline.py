@@ -23,7 +23,10 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.timeout(1500)]
 
 ROOT = Path(__file__).parents[1]
 PATIENTS, SEED = 5, 11
-STAGES = ("extract", "convert", "split", "train_phase1", "train_phase2", "train_phase3", "evaluate")
+STAGES = (
+    "extract", "convert", "split", "train_phase1", "train_phase2", "train_phase3", "train_phase4",
+    "evaluate",
+)  # fmt: skip
 
 
 class Clone:
@@ -89,6 +92,7 @@ def clone(tmp_path_factory):
         train_phase2__epochs=2,
         train_phase3__epochs=1,
         train_phase3__arms=["none", "exemplar"],
+        train_phase4__epochs=1,
         evaluate__bootstrap_samples=200,
         split__val_fraction=0.4,
         split__seed=5,  # three patients train, two validate

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sam3_angio.config import load_config
 from sam3_angio.detector.training import Job, Outs, session, train_phase
 from sam3_angio.detector.workers import first_worker_does
-from sam3_angio.phase4_start import read_choice, write_choice
+from sam3_angio.phase4_start import choose_start, write_choice
 
 
 def findings_job(start: Path) -> Job:
@@ -31,15 +32,13 @@ def findings_job(start: Path) -> Job:
     )
 
 
-def train_findings(*, dataset: Path, start: Path, models: Path, outs: Outs) -> None:
+def train_findings(*, dataset: Path, models: Path, outs: Outs) -> None:
     """Train Phase 4 and publish it, with the choice of its start beside the answers.
 
     Parameters
     ----------
     dataset : Path
         Folder written by the ``split`` stage.
-    start : Path
-        File that says which model to start from (:mod:`sam3_angio.phase4_start`).
     models : Path
         Folder of the models of Phases 2 and 3.
     outs : Outs
@@ -50,7 +49,7 @@ def train_findings(*, dataset: Path, start: Path, models: Path, outs: Outs) -> N
         Parameters, data or weights are wrong, the loss stopped being finite, or parameters or
         code were edited meanwhile.
     """
-    choice = read_choice(start)
+    choice = choose_start(load_config().train_phase4.start, models)
     with session():
         train_phase(findings_job(models / choice.folder), dataset=dataset, outs=outs)
         first_worker_does(lambda: write_choice(outs.predictions / "choice.json", choice))
