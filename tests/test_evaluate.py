@@ -15,6 +15,7 @@ from segment_case import Skill, answers_of, drawn_cases, write_data, write_predi
 from sam3_angio.coco import Category, Document, ImageEntry, annotate, encode_mask, write_document
 from sam3_angio.errors import AngioError, ConfigError, DataError
 from sam3_angio.files import write_json
+from sam3_angio.report import evaluation
 from sam3_angio.report.overlays import choose_frames, draw_overlay
 from sam3_angio.report.result import render_result
 from sam3_angio.scoring.cases import read_cases
@@ -186,8 +187,11 @@ def workspace(tmp_path, monkeypatch):
     text = (ROOT / "params.yaml").read_text(encoding="utf-8")
     text = text.replace("bootstrap_samples: 2000", "bootstrap_samples: 200")
     text = text.replace("processes: 0", "processes: 1")
+    text = text.replace("segment_from: semantic", "segment_from: best")
     (tmp_path / "params.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    # Phase 4 has its own miniature, in test_phase4_scores.py.
+    monkeypatch.setattr(evaluation, "_evaluate_lesions", lambda *arguments: None)
     return tmp_path
 
 
@@ -195,6 +199,7 @@ def run_stage(folder: Path) -> dict:
     evaluate(
         dataset=folder / "dataset",
         truth=folder / "truth",
+        contours=folder / "contours",
         predictions=folder / "predictions",
         metrics=folder / "metrics",
         report=folder / "report",
