@@ -21,28 +21,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sam3_angio.acquisition import ViewAngle
 from sam3_angio.anatomy import segments
 from sam3_angio.errors import ConfigError, DataError, Fault
 from sam3_angio.files import replacing_entries, write_json, write_text
-from sam3_angio.intake.angles import AngleCheck, check_angles
-from sam3_angio.intake.conflicts import SurveyedRow, find_conflicts
-from sam3_angio.intake.files import (
-    CONTOUR,
-    DICOM,
-    MASK,
-    NO_SUCH_FILE,
-    PSEUDO_LABEL,
-    RowPaths,
-    RunFacts,
-    check_labels,
-    copy_labels,
-    find_paths,
-    run_facts,
-    run_faults,
-)
+from sam3_angio.intake.angles import AngleCheck
+from sam3_angio.intake.conflicts import SurveyedRow
+from sam3_angio.intake.files import copy_labels
 from sam3_angio.intake.paths import SitePaths, parse_mapping
-from sam3_angio.intake.table import PrimarySign, SiteRow, SiteTable, read_site_table
+from sam3_angio.intake.survey import header_view, survey_site
+from sam3_angio.intake.table import PrimarySign, SiteTable, read_site_table
 from sam3_angio.manifest import (
     ManifestRow,
     frame_id,
@@ -141,17 +128,17 @@ def import_table(
         raise ConfigError("--dicom-root is not a folder.")
     paths = SitePaths(map(parse_mapping, path_maps), base=csv.parent)
     table = read_site_table(csv, primary_sign)
-    rows, faults = _survey(table, paths, dicom_root, processes)
-    angles, angle_faults = check_angles(
-        table.name, [(row.row, _header_view(row)) for row in rows if row.facts], primary_sign
+    survey = survey_site(table, paths, dicom_root, primary_sign, processes)
+    rows = survey.rows
+    faults = sorted(
+        [*table.faults, *survey.faults],
+        key=lambda fault: (fault.severity, fault.row or 0, fault.field),
     )
-    faults = [*table.faults, *faults, *angle_faults, *find_conflicts(table.name, rows)]
-    faults.sort(key=lambda fault: (fault.severity, fault.row or 0, fault.field))
     if any(fault.severity == "error" for fault in faults):
         raise DataError(_headline(table.name, faults), faults)
     secret = _salt(out, salt)
-    manifest = [_manifest_row(row, dicom_root, secret) for row in rows]
-    summary = _summary(rows, manifest, table, angles, primary_sign, faults)
+    manifest = [manifest_row(row, dicom_root, secret) for row in rows]
+    summary = _summary(rows, manifest, table, survey.angles, primary_sign, faults)
     try:
         _write(out, rows, manifest, summary, secret, processes)
     except OSError as error:
@@ -166,63 +153,6 @@ def _require_own_folder(csv: Path, out: Path) -> None:
         raise ConfigError(
             "--out holds a phantom with its truth. Give another folder, or move it away."
         )
-
-
-def _survey(
-    table: SiteTable, paths: SitePaths, dicom_root: Path, processes: int
-) -> tuple[list[SurveyedRow], list[Fault]]:
-    """Look at every file of every row, each run once."""
-    places = [find_paths(table.name, row, paths, dicom_root) for row in table.rows]
-    faults = _unmapped(table, [fault for _, found in places for fault in found])
-    files = sorted({found.dicom for found, _ in places if found.dicom})
-    facts = dict(zip(files, in_threads(run_facts, files, processes, "Runs"), strict=True))
-
-    def surveyed(item: tuple[SiteRow, tuple[RowPaths, list[Fault]]]) -> SurveyedRow:
-        row, (found, _) = item
-        known = facts[found.dicom] if found.dicom else None
-        run = known if isinstance(known, RunFacts) else None
-        shape = (run.header.rows, run.header.columns) if run else None
-        labels = check_labels(table.name, row, found, shape)
-        return SurveyedRow(row=row, paths=found, facts=run, labels=labels)
-
-    rows = in_threads(surveyed, list(zip(table.rows, places, strict=True)), processes, "Labels")
-    for row in rows:
-        known = facts.get(row.paths.dicom) if row.paths.dicom else None
-        faults += [*(run_faults(table.name, row.row, known) if known else ()), *row.labels.faults]
-    return rows, faults
-
-
-def _unmapped(table: SiteTable, faults: Sequence[Fault]) -> list[Fault]:
-    """Put one error in the place of a column's many: its folder was not mapped.
-
-    Single files may be missing; a column of which most files are missing is another matter.
-    """
-    given = {
-        DICOM: sum(bool(row.dicom_path) for row in table.rows),
-        PSEUDO_LABEL: sum(bool(row.pseudo_label_path) for row in table.rows),
-        CONTOUR: sum(bool(row.contour_path) for row in table.rows),
-        MASK: sum(bool(row.mask_path) for row in table.rows),
-    }
-    absent = Counter(fault.field for fault in faults if fault.message == NO_SUCH_FILE)
-    unmapped = [column for column, count in given.items() if absent[column] > max(1, count / 2)]
-    return [
-        *(
-            Fault(
-                file=table.name,
-                field=column,
-                message=f"{absent[column]} of {given[column]} files do not exist.",
-                fix="Check the --map options: PREFIX=FOLDER.",
-            )
-            for column in unmapped
-        ),
-        *(f for f in faults if f.field not in unmapped or f.message != NO_SUCH_FILE),
-    ]
-
-
-def _header_view(row: SurveyedRow) -> ViewAngle | None:
-    if row.facts is None or row.row.frame_index == -1:
-        return None
-    return row.facts.header.view(row.row.frame_index)
 
 
 def _headline(name: str, faults: Iterable[Fault]) -> str:
@@ -242,7 +172,14 @@ def _salt(out: Path, given: str) -> str:
     return salt
 
 
-def _manifest_row(row: SurveyedRow, dicom_root: Path, salt: str) -> ManifestRow:
+def manifest_row(row: SurveyedRow, dicom_root: Path, salt: str) -> ManifestRow:
+    """Return what the manifest says of a row whose run was found and read.
+
+    Raises
+    ------
+    ValueError
+        The row has no run.
+    """
     site, facts, run = row.row, row.facts, row.paths.dicom
     if facts is None or run is None:
         raise ValueError("a row without a run is no row of the manifest")
@@ -279,7 +216,7 @@ def _summary(
     faults: Sequence[Fault],
 ) -> ImportSummary:
     pins = sorted({row.dicom_sha256 for row in manifest})
-    views = [_header_view(row) or entry.view for row, entry in zip(rows, manifest, strict=True)]
+    views = [header_view(row) or entry.view for row, entry in zip(rows, manifest, strict=True)]
     return ImportSummary(
         rows=len(rows),
         patients=len({row.patient for row in manifest}),
