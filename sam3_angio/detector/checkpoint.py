@@ -3,21 +3,39 @@
 A weights file holds ``{"model": state_dict}`` of tensors and nothing that would have to be
 unpickled into code. ``sam3``'s own loader keeps only what it knows and says nothing of the rest;
 here a missing, an unexpected or a misshapen key is an error.
+
+Meta's ``sam3.pt`` is read too. It holds the whole video model, the detector's names beginning with
+``detector.`` and the tracker's with ``tracker.``; the detector's are loaded, as strictly.
+
+Conventions
+-----------
+The rotary position tables of the vision transformer follow from the resolution alone. A model that
+sees another resolution than the file's keeps its own, and the log names them.
 """
 
 from __future__ import annotations
 
+import logging
 import pickle
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from sam3_angio.errors import ConfigError, Fault
 from sam3_angio.files import replacing
 
+#: How the detector's names begin in Meta's files.
+DETECTOR = "detector."
+
+#: What Meta's file holds for tracking in videos, the second neck of the vision backbone included.
+_TRACKING = ("tracker.", f"{DETECTOR}backbone.vision_backbone.sam2_convs.")
+_POSITION_TABLE = ".attn.freqs_cis"
 _SHOWN = 10
+_LOG = logging.getLogger(__name__)
 
 
 def save_weights(model: nn.Module, path: Path, *, half: bool = False) -> None:
@@ -42,7 +60,7 @@ def save_weights(model: nn.Module, path: Path, *, half: bool = False) -> None:
 
 
 def load_weights(model: nn.Module, path: Path, *, added: str | None = None) -> None:
-    """Load weights written by :func:`save_weights`.
+    """Load weights written by :func:`save_weights`, or Meta's ``sam3.pt``.
 
     Parameters
     ----------
@@ -57,26 +75,99 @@ def load_weights(model: nn.Module, path: Path, *, added: str | None = None) -> N
     ConfigError
         The file cannot be read, or does not hold just the model's keys in just its shapes.
     """
-    state = _read(path)
+    state = read_weights(path)
     own = model.state_dict()
     new = {name: value for name, value in own.items() if added and name.startswith(added)}
     if not new.keys() & state.keys():
         state = {**state, **new}
+    rebuilt = other_position_tables(state, own)
+    if rebuilt:
+        _log(
+            f"{path.name}: position tables of another resolution, built anew: {', '.join(rebuilt)}."
+        )
+    state = {**state, **{name: own[name] for name in rebuilt}}
+    require_fit(path.name, state, own)
+    model.load_state_dict(state, strict=True)
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read a detector's weights under the names that they have in the model.
+
+    Parameters
+    ----------
+    path : Path
+        Written by :func:`save_weights`, or Meta's ``sam3.pt``.
+
+    Raises
+    ------
+    ConfigError
+        The file is missing, cannot be read, or holds anything else.
+    """
+    weights = _read(path)
+    if not any(name.startswith(DETECTOR) for name in weights):
+        return weights
+    detector = {
+        name.removeprefix(DETECTOR): value
+        for name, value in weights.items()
+        if not name.startswith(_TRACKING)
+    }
+    if len(detector) < len(weights):
+        unused = len(weights) - len(detector)
+        _log(f"{path.name}: {unused} weights of the video tracker are not used.")
+    return detector
+
+
+def other_position_tables(
+    state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> list[str]:
+    """Return the names of the position tables that differ only in the number of positions.
+
+    Parameters
+    ----------
+    state, own : mapping
+        Weights of a file and of a model.
+    """
+    return [
+        name
+        for name in own
+        if name.endswith(_POSITION_TABLE)
+        and name in state
+        and state[name].shape[0] != own[name].shape[0]
+        and state[name].shape[1:] == own[name].shape[1:]
+    ]
+
+
+def require_fit(
+    file: str, state: Mapping[str, torch.Tensor], own: Mapping[str, torch.Tensor]
+) -> None:
+    """Refuse weights that are not just the model's keys in just its shapes.
+
+    Parameters
+    ----------
+    file : str
+        Name of the file, for the message.
+    state, own : mapping
+        Weights of the file and of the model; those of the model may be on ``meta``.
+
+    Raises
+    ------
+    ConfigError
+        With the number of misfits and the first ten.
+    """
     faults = [
-        *(_fault(path, name, "missing in the file") for name in sorted(own.keys() - state.keys())),
-        *(_fault(path, name, "not in the model") for name in sorted(state.keys() - own.keys())),
+        *(_fault(file, name, "missing in the file") for name in sorted(own.keys() - state.keys())),
+        *(_fault(file, name, "not in the model") for name in sorted(state.keys() - own.keys())),
     ]
     for name in sorted(own.keys() & state.keys()):
         if state[name].shape != own[name].shape:
             shapes = (
                 f"{tuple(state[name].shape)} in the file, {tuple(own[name].shape)} in the model"
             )
-            faults.append(_fault(path, name, shapes))
+            faults.append(_fault(file, name, shapes))
     if faults:
         raise ConfigError(
-            f"{path.name} does not fit the model ({len(faults)} weights):", faults[:_SHOWN]
+            f"{file} does not fit the model ({len(faults)} weights):", faults[:_SHOWN]
         )
-    model.load_state_dict(state, strict=True)
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
@@ -86,11 +177,30 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
         raise ConfigError(f"The checkpoint {path.name} is missing.") from None
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):
         raise ConfigError(f"{path.name} is not a readable file of weights.") from None
-    if not isinstance(content, dict) or not isinstance(content.get("model"), dict):
+    # Meta's builders take both forms: weights by name, and those under "model".
+    weights = content.get("model", content) if isinstance(content, dict) else None
+    if not _is_weights(weights):
         raise ConfigError(f"{path.name} holds no 'model' weights.")
-    weights: dict[str, torch.Tensor] = content["model"]
-    return weights
+    named: dict[str, torch.Tensor] = weights
+    return named
 
 
-def _fault(path: Path, name: str, message: str) -> Fault:
-    return Fault(file=path.name, field=name, message=f"{message}.")
+def _is_weights(content: object) -> bool:
+    return (
+        isinstance(content, dict)
+        and bool(content)
+        and all(
+            isinstance(name, str) and isinstance(value, torch.Tensor)
+            for name, value in content.items()
+        )
+    )
+
+
+def _fault(file: str, name: str, message: str) -> Fault:
+    return Fault(file=file, field=name, message=f"{message}.")
+
+
+def _log(message: str) -> None:
+    """Log once, not once a worker."""
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        _LOG.warning(message)
