@@ -13,7 +13,7 @@ from rich.console import Console
 
 from sam3_angio import __version__
 from sam3_angio.command import reporting
-from sam3_angio.errors import AngioError, DataError
+from sam3_angio.errors import AngioError, ConfigError, DataError
 
 
 class PrimarySignOption(StrEnum):
@@ -136,6 +136,31 @@ def pretrain_tiny(
     done = subprocess.run([*launcher, f"--nproc_per_node={workers}", *work], check=False)
     if done.returncode:
         raise AngioError("The pretraining ended early; its workers say above why.")
+
+
+@_commands.command()
+def export(
+    phase: Annotated[int, typer.Option(min=1, max=4, help="Phase whose model is exported.")],
+    out: Annotated[Path, typer.Option(help="File to write.")] = Path("sam3_angio.pt"),
+    arm: Annotated[str | None, typer.Option(help="Arm of Phase 3: none or text.")] = None,
+    models: Annotated[Path, typer.Option(help="Folder of the trained models.")] = Path("models"),
+) -> None:
+    """Write a trained model as a file that stock sam3 loads.
+
+    Example: sam3-angio export --phase 4 --out sam3_angio.pt
+    """
+    if (phase == 3) != (arm is not None):
+        raise ConfigError("Phase 3 has a model for each arm: give --arm with it, and with it only.")
+    from sam3_angio.detector.export import export as write_export
+
+    exported = write_export(models / f"phase{phase}" / (arm or ""), out)
+    console = Console()
+    console.print(
+        f"{out.name}: {exported.tensors} tensors, {exported.parameters:,} parameters.",
+        markup=False,
+    )
+    for remark in exported.remarks:
+        console.print(remark, markup=False)
 
 
 @_commands.command()
