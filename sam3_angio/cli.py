@@ -160,7 +160,7 @@ def export(
         markup=False,
     )
     for remark in exported.remarks:
-        console.print(remark, markup=False)
+        console.print(remark, markup=False, soft_wrap=True)
 
 
 @_commands.command()

@@ -19,7 +19,7 @@ import logging
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.distributed as dist
@@ -181,11 +181,10 @@ def _read(path: Path) -> dict[str, torch.Tensor]:
     weights = content.get("model", content) if isinstance(content, dict) else None
     if not _is_weights(weights):
         raise ConfigError(f"{path.name} holds no 'model' weights.")
-    named: dict[str, torch.Tensor] = weights
-    return named
+    return weights
 
 
-def _is_weights(content: object) -> bool:
+def _is_weights(content: object) -> TypeGuard[dict[str, torch.Tensor]]:
     return (
         isinstance(content, dict)
         and bool(content)
