@@ -1,0 +1,1 @@
+"""Data sets and labels of others in, ours out: ARCADE, COCO, annotation tools, nnU-Net."""
