@@ -118,6 +118,61 @@ def import_(
     console.print(summary_table(summary))
 
 
+@_commands.command()
+def check(
+    target: Annotated[
+        Path, typer.Argument(help="Data folder, or a site's table before its import.")
+    ] = Path("data"),
+    dicom_root: Annotated[
+        Path | None,
+        typer.Option(help="Folder in which all runs lie; default: data.dicom_root in params.yaml."),
+    ] = None,
+    primary_sign: Annotated[
+        PrimarySignOption | None, typer.Option(help="For a table: as for import.")
+    ] = None,
+    map_: Annotated[
+        list[str] | None, typer.Option("--map", help="For a table: as for import.")
+    ] = None,
+    decode: Annotated[bool, typer.Option(help="Decode each analysed frame, too.")] = True,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the findings as JSON.")
+    ] = None,
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="Write the findings as CSV.")
+    ] = None,
+) -> None:
+    """Find every fault of a data set; exit code 1 if there is an error.
+
+    Example: sam3-angio check --json findings.json
+    """
+    from sam3_angio.checking import check_data, check_site
+    from sam3_angio.checking.listing import finding_table, summary, write_csv, write_report
+    from sam3_angio.config import load_config
+
+    root = dicom_root or Path(load_config().data.dicom_root)
+    if target.is_dir():
+        report = check_data(target, dicom_root=root, decode=decode)
+    elif primary_sign is None:
+        raise ConfigError("A site's table needs --primary-sign: RAO+ or LAO+.")
+    else:
+        report = check_site(
+            target,
+            dicom_root=root,
+            primary_sign=primary_sign.value,
+            path_maps=map_ or (),
+            decode=decode,
+        )
+    if json_file:
+        write_report(json_file, report)
+    if csv_file:
+        write_csv(csv_file, report)
+    console = Console()
+    if report.findings:
+        console.print(finding_table(report))
+    console.print(summary(report), highlight=False)
+    raise typer.Exit(code=1 if report.errors else 0)
+
+
 @_commands.command("pretrain-tiny")
 def pretrain_tiny(
     out: Annotated[Path, typer.Option(help="Folder of tiny.pt and its card.")] = Path(

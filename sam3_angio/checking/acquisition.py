@@ -1,0 +1,151 @@
+"""How a frame was taken: scale, catheter, view.
+
+Sources: PS3.3 C.8.7.5 and 10.7.1.3 for the geometry; the views that catheter laboratories take of
+either artery (right: LAO, AP and RAO, level to cranial; left: any, cranial and caudal).
+
+Conventions
+-----------
+Angles in DICOM's signs; scale is pixels a millimetre at the object.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from sam3_angio.acquisition import ViewAngle
+from sam3_angio.anatomy import Artery, segments
+from sam3_angio.checking.case import Case
+from sam3_angio.checking.finding import Finding, Notes
+from sam3_angio.dicom.header import Geometry
+from sam3_angio.dicom.spacing import MAX_DISAGREEMENT, geometric_spacing
+from sam3_angio.extraction import PLAUSIBLE_PX_PER_MM
+from sam3_angio.intake.files import CONTOUR, DICOM
+from sam3_angio.intake.survey import header_view
+
+#: Primary and secondary angles, from and to, in which an artery is looked at.
+VIEWS: dict[Artery, tuple[tuple[float, float], tuple[float, float]]] = {
+    "RCA": ((-60.0, 110.0), (-20.0, 50.0)),
+    "LCA": ((-70.0, 110.0), (-50.0, 50.0)),
+}
+_MM_PER_FRENCH = 1 / 3
+_LARGEST_CATHETER_MM = 4.0
+_CATHETERS = ((1.2, 3.4), (4.0, 10.0))
+_FIELD_MM = (80.0, 450.0)
+_SOD_OVER_SID = (0.5, 0.95)
+_SAME = 0.05
+
+
+def acquisition_findings(case: Case, notes: Notes) -> None:
+    """Note what is odd about scale, catheter and view of a frame."""
+    if case.header is not None:
+        _view(case, notes)
+        _geometry(case, case.header.geometry, notes)
+        for element, message in case.header.warnings:
+            notes.warning(DICOM, f"{element}: {message}", "a number that can be meant")
+        if case.header.frames == 1:
+            found = "the run has a single frame."
+            notes.warning(DICOM, found, "a cine run of 20 frames and more", "Check the path.")
+    _scale(case, notes)
+
+
+def catheter_finding(table: str, cases: Sequence[Case]) -> list[Finding]:
+    """Tell once how many contour files give the catheter in French under millimetres."""
+    sizes = [case.contour.calibration.catheter_diameter for case in cases if case.contour]
+    french = [size for size in sizes if size >= _LARGEST_CATHETER_MM]
+    notes = Notes(file=table, row=None)
+    if french:
+        found = f"catheter_diameter_mm is French in {len(french)} of {len(sizes)} contour files."
+        fix = "Nothing, where scale_factor agrees with the headers: rows that do not are listed."
+        notes.warning(CONTOUR, found, "1.3 to 3.3 mm; 1 F is 1/3 mm", fix)
+    return notes.findings
+
+
+def _view(case: Case, notes: Notes) -> None:
+    row = case.surveyed.row
+    view = header_view(case.surveyed)
+    if view is None:
+        found = "the header has no view angle, so that the table's cannot be proved."
+        notes.warning(DICOM, found, "PositionerPrimaryAngle and -SecondaryAngle", "Look at it.")
+        view = ViewAngle(primary_deg=row.primary_deg, secondary_deg=row.secondary_deg)
+    if row.cass_segment not in segments():
+        return
+    artery = segments()[row.cass_segment].artery
+    for value, (low, high), column in zip(
+        (view.primary_deg, view.secondary_deg),
+        VIEWS[artery],
+        ("primary_angle", "secondary_angle"),
+        strict=True,
+    ):
+        if not math.isnan(value) and not low <= value <= high:
+            found = f"{view} is no view of the {artery}."
+            fix = "Check the angles, and whether cass_segment names the right artery."
+            notes.warning(column, found, f"{low:g} to {high:g}°, in DICOM's signs", fix)
+
+
+def _geometry(case: Case, geometry: Geometry, notes: Notes) -> None:
+    header, spacing = case.header, geometry.detector_spacing_mm
+    if header is None or spacing is None:
+        return
+    if abs(spacing[0] / spacing[1] - 1) > _SAME:
+        found = f"ImagerPixelSpacing is {spacing[0]:g} by {spacing[1]:g} mm."
+        notes.warning(DICOM, found, "square pixels")
+    field_mm = max(header.rows * spacing[0], header.columns * spacing[1])
+    if not _FIELD_MM[0] <= field_mm <= _FIELD_MM[1]:
+        found = f"the picture is {field_mm:.0f} mm wide at the detector."
+        notes.warning(DICOM, found, f"{_FIELD_MM[0]:g} to {_FIELD_MM[1]:g} mm")
+    ratio = geometry.sod_mm / geometry.sid_mm
+    if not math.isnan(ratio) and not _SOD_OVER_SID[0] <= ratio <= _SOD_OVER_SID[1]:
+        notes.warning(DICOM, f"SOD / SID is {ratio:.2f}.", "0.5 to 0.95")
+    if abs(ratio * geometry.magnification - 1) > _SAME:
+        found = f"the magnification is {geometry.magnification:g}."
+        notes.warning(DICOM, found, f"SID / SOD, {1 / ratio:.3f}")
+    _against_contour(case, spacing, notes)
+
+
+def _against_contour(case: Case, spacing: tuple[float, float], notes: Notes) -> None:
+    if case.contour is None:
+        return
+    said = case.contour.calibration.imager_spacing_mm
+    for own, other in zip(said, spacing, strict=True):
+        if abs(own / other - 1) > _SAME:
+            found = f"imager_pixel_spacing_mm is {own:g}."
+            notes.warning(CONTOUR, found, f"the header's {other:g}: it may be another run's")
+            return
+
+
+def _scale(case: Case, notes: Notes) -> None:
+    calibration = case.contour.calibration if case.contour else None
+    scale = calibration.scale_px_per_mm if calibration else math.nan
+    geometric = geometric_spacing(case.header.geometry) if case.header else None
+    if math.isnan(scale):
+        if geometric and geometric.source in ("none", "detector"):
+            found = f"no scale: the header's spacing is '{geometric.source}'."
+            expected = "scale_factor in the contour, or ImagerPixelSpacing with SOD and SID"
+            notes.warning(CONTOUR, found, expected, "Millimetres of this frame are not known.")
+        return
+    low, high = PLAUSIBLE_PX_PER_MM
+    if not low <= scale <= high:
+        found = f"scale_factor is {scale:g} px/mm."
+        fix = "It may be the inverse, millimetres a pixel."
+        notes.error(CONTOUR, found, f"{low:g} to {high:g}", fix)
+    elif geometric and geometric.source in ("sod_sid", "magnification"):
+        _calibrated(scale, 1 / geometric.row_mm, notes)
+    size = calibration.catheter_diameter if calibration else math.nan
+    if not math.isnan(size) and not any(low <= size <= high for low, high in _CATHETERS):
+        found = f"catheter_diameter_mm is {size:g}."
+        notes.warning(CONTOUR, found, "1.3 to 3.3 mm, or 4 to 10 F")
+
+
+def _calibrated(scale: float, geometric: float, notes: Notes) -> None:
+    """Compare a catheter calibration with the scale that the header gives."""
+    ratio = scale / geometric
+    if abs(ratio - 1) <= MAX_DISAGREEMENT:
+        return
+    found = f"scale_factor is {scale:g} px/mm."
+    expected = f"{geometric:.2f} within a quarter, as the header's geometry gives"
+    if abs(ratio / _MM_PER_FRENCH - 1) <= MAX_DISAGREEMENT:
+        fix = "French was taken for millimetres: the catheter is a third of what was entered."
+        notes.error(CONTOUR, found, expected, fix)
+    else:
+        notes.warning(CONTOUR, found, expected, "Calibrate again, on another frame.")

@@ -1,0 +1,116 @@
+"""Rows of a data set against each other, beyond what an import asks.
+
+Conventions
+-----------
+Rules that a site need not follow (a run's folder is named by its phase, a contour by its vessel)
+count only where nearly all rows follow them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sam3_angio.checking.case import Case
+from sam3_angio.checking.finding import Finding, Notes
+from sam3_angio.intake.files import CONTOUR, DICOM, MASK, PSEUDO_LABEL
+from sam3_angio.manifest import fold_patient_id
+
+_USUAL_SHARE = 0.8
+_MIN_ROWS = 5
+#: Letters that are typed for digits.
+_CONFUSED = str.maketrans("OQILZSB", "0011258")
+
+
+def between_findings(table: str, cases: Sequence[Case]) -> list[Finding]:
+    """Return what is suspect between rows."""
+    return [
+        *_confused_patients(table, cases),
+        *_copied_runs(table, cases),
+        *_unusual(table, cases, "phase", _phase_in_path, "the run's folder, as in other rows"),
+        *_unusual(table, cases, "vessel_pattern", _name_in_contour, "the contour's segment_name"),
+    ]
+
+
+def _confused_patients(table: str, cases: Sequence[Case]) -> list[Finding]:
+    """Tell patients whose identifiers differ in letters that look like digits."""
+    first: dict[str, tuple[str, int]] = {}
+    findings: list[Finding] = []
+    for case in cases:
+        row = case.surveyed.row
+        folded = fold_patient_id(row.patient_id)
+        alike = re.sub(r"[^A-Z0-9]", "", folded).translate(_CONFUSED)
+        spelled, line = first.setdefault(alike, (folded, row.row))
+        if spelled != folded:
+            notes = Notes(file=table, row=row.row, findings=findings)
+            found = f"it looks like the patient in row {line}, and is spelled otherwise."
+            fix = "If they are one patient, spell them alike: a patient may be split apart."
+            notes.warning("patient_id", found, "one spelling for one patient", fix)
+    return findings
+
+
+def _copied_runs(table: str, cases: Sequence[Case]) -> list[Finding]:
+    """Tell one run that is stored, and named in the table, at two places."""
+    places: dict[str, list[tuple[Path, int]]] = defaultdict(list)
+    for case in cases:
+        surveyed = case.surveyed
+        if surveyed.facts and surveyed.paths.dicom:
+            places[surveyed.facts.sha256].append((surveyed.paths.dicom, surveyed.row.row))
+    findings: list[Finding] = []
+    for (path, line), *others in places.values():
+        for other, row in others:
+            if other != path:
+                notes = Notes(file=table, row=row, findings=findings)
+                found = f"the file is a copy of the run in row {line}."
+                notes.warning(DICOM, found, "one place for one run", "Check the path.")
+    return findings
+
+
+def _phase_in_path(case: Case) -> bool | None:
+    row = case.surveyed.row
+    return fold_patient_id(row.phase) in fold_patient_id(row.dicom_path)
+
+
+def _name_in_contour(case: Case) -> bool | None:
+    if case.contour is None or not case.contour.segment_name:
+        return None
+    name = case.surveyed.row.vessel_pattern
+    return fold_patient_id(name) == fold_patient_id(case.contour.segment_name)
+
+
+def _unusual(
+    table: str,
+    cases: Sequence[Case],
+    column: str,
+    holds: Callable[[Case], bool | None],
+    expected: str,
+) -> list[Finding]:
+    """Return a warning for each of the few rows that break a rule which the others follow."""
+    known = [(case, answer) for case in cases if (answer := holds(case)) is not None]
+    others = [case for case, answer in known if not answer]
+    if len(known) < _MIN_ROWS or len(others) > (1 - _USUAL_SHARE) * len(known):
+        return []
+    findings: list[Finding] = []
+    for case in others:
+        notes = Notes(file=table, row=case.surveyed.row.row, findings=findings)
+        notes.warning(column, f"{column} is not in agreement with {expected}.", expected)
+    return findings
+
+
+def place_findings(case: Case, notes: Notes) -> None:
+    """Note paths that climb out of their folder, and links."""
+    row, paths = case.surveyed.row, case.surveyed.paths
+    named = (
+        (DICOM, row.dicom_path, paths.dicom),
+        (PSEUDO_LABEL, row.pseudo_label_path, paths.pseudo_label),
+        (CONTOUR, row.contour_path, paths.contour),
+        (MASK, row.mask_path, paths.mask),
+    )
+    for column, text, path in named:
+        if ".." in re.split(r"[\\/]", text):
+            notes.error(column, "the path climbs out of its folder ('..').", "a plain path")
+        if path is not None and path.is_symlink():
+            found = "the file is a symbolic link: what it leads to can change unseen."
+            notes.warning(column, found, "the file itself", "Put the file in its place.")

@@ -1,0 +1,83 @@
+"""The analysed frame of every row, read as the ``extract`` stage reads it.
+
+The stage itself is run, into a folder that is thrown away: in child processes with limits of time
+and memory, with every check of the file's structure, of the frame's code and of its picture.
+"""
+
+from __future__ import annotations
+
+import secrets
+import tempfile
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sam3_angio.checking.finding import Finding, from_fault
+from sam3_angio.errors import DataError, Fault
+from sam3_angio.extraction import ExtractionSettings, extract_frames
+from sam3_angio.intake.conflicts import SurveyedRow
+from sam3_angio.intake.files import DICOM
+from sam3_angio.intake.importing import manifest_row
+from sam3_angio.manifest import ManifestRow
+
+#: Changes no fault; frames without a window need some stretch.
+_PERCENTILES = (0.5, 99.5)
+
+
+def frame_findings(
+    table: str, rows: Sequence[SurveyedRow], dicom_root: Path, processes: int
+) -> list[Finding]:
+    """Return what is wrong with the frames of rows whose run's header is sound.
+
+    Parameters
+    ----------
+    table : str
+        File name of the table, for findings.
+    rows : sequence of SurveyedRow
+        All rows; those without a readable run or without a frame in it are passed over.
+    dicom_root : Path
+        Folder in which the runs lie.
+    processes : int
+        Child processes; 0 for one a core.
+    """
+    salt = secrets.token_hex(16)
+    named: dict[str, tuple[ManifestRow, int]] = {}
+    for row in rows:
+        if _is_readable(row, dicom_root):
+            # what the labels say of the frame is checked elsewhere
+            entry = replace(manifest_row(row, dicom_root, salt), contour="", mask="")
+            named.setdefault(entry.frame_id, (entry, row.row.row))
+    if not named:
+        return []
+    faults = _faults([entry for entry, _ in named.values()], dicom_root, processes)
+    return [_of_row(table, named, fault) for fault in faults]
+
+
+def _is_readable(row: SurveyedRow, dicom_root: Path) -> bool:
+    if row.facts is None or row.paths.dicom is None or row.row.cass_segment == -1:
+        return False
+    is_inside = row.paths.dicom.resolve().is_relative_to(dicom_root.resolve())
+    return is_inside and 0 <= row.row.frame_index < row.facts.header.frames
+
+
+def _faults(entries: Sequence[ManifestRow], dicom_root: Path, processes: int) -> list[Fault]:
+    settings = ExtractionSettings(
+        dicom_root=dicom_root,
+        data_folder=dicom_root,
+        percentile_low=_PERCENTILES[0],
+        percentile_high=_PERCENTILES[1],
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            extract_frames(entries, Path(folder) / "frames", settings, processes)
+        except DataError as error:
+            return list(error.faults)
+    return []
+
+
+def _of_row(table: str, named: dict[str, tuple[ManifestRow, int]], fault: Fault) -> Finding:
+    """Turn a fault of the stage, which names the frame, into one of the table's row."""
+    _, line = named[fault.file.split(" ", 1)[0]]
+    element = f"{fault.field}: " if fault.field not in ("", "dicom") else ""
+    told = replace(fault, file=table, row=line, field=DICOM, message=f"{element}{fault.message}")
+    return from_fault(told)
