@@ -8,35 +8,30 @@ from rich.console import Console
 
 from sam3_angio.command import run
 from sam3_angio.config import load_config
-from sam3_angio.report.evaluation import Rules, Sources, evaluate_phases
+from sam3_angio.report.evaluation import Sources, evaluate_phases
 from sam3_angio.report.result import result_tables
-from sam3_angio.scoring.statistics import Resampling
 
 
 def evaluate(
     dataset: Annotated[Path, typer.Option(help="Written by split.")],
-    truth: Annotated[Path, typer.Option(help="The folder data/truth.")],
-    contours: Annotated[Path, typer.Option(help="The expert's contour files.")],
+    data: Annotated[Path, typer.Option(help="Holds truth/ and labels/contours/.")],
     predictions: Annotated[Path, typer.Option(help="Holds a folder a phase.")],
+    frames: Annotated[Path, typer.Option(help="Written by extract.")],
+    models: Annotated[Path, typer.Option(help="Holds a folder a phase.")],
     metrics: Annotated[Path, typer.Option(help="Folder for figures, tables and plots.")],
-    report: Annotated[Path, typer.Option(help="Folder for pictures of frames.")],
+    report: Annotated[Path, typer.Option(help="Folder for index.html and pictures of frames.")],
 ) -> None:
-    """Write every phase's figures, tables, plots and overlays; print the results."""
-    config = load_config()
-    chosen = config.evaluate
-    rules = Rules(
-        threshold=chosen.score_threshold,
-        tree_from=chosen.tree_from,
-        segment_from=chosen.segment_from,
-        overlays=chosen.overlays,
-        resampling=Resampling(
-            samples=chosen.bootstrap_samples, confidence=chosen.confidence, seed=chosen.seed
-        ),
-        processes=config.machine.processes,
+    """Write every phase's figures, tables, plots and page; print the results."""
+    sources = Sources(
+        dataset=dataset,
+        truth=data / "truth",
+        contours=data / "labels" / "contours",
+        predictions=predictions,
+        frames=frames,
+        models=models,
     )
-    sources = Sources(dataset=dataset, truth=truth, contours=contours, predictions=predictions)
-    evaluate_phases(sources, rules, metrics=metrics, report=report)
-    Console().print(*result_tables(metrics))
+    evaluate_phases(sources, load_config(), metrics=metrics, report=report)
+    Console().print(*result_tables(metrics), f"Report: {report / 'index.html'}")
 
 
 if __name__ == "__main__":

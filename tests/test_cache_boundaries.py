@@ -20,6 +20,7 @@ EXEMPT = {"sam3_angio", "stages"} | {
 PACKAGE_DATA = {
     "sam3_angio.anatomy": "sam3_angio/anatomy.csv",
     "sam3_angio.detector.weights": "sam3_angio/detector/weights/tiny.*",
+    "sam3_angio.report.page": "sam3_angio/report/templates/*",
 }
 CONFIGS = "sam3_angio/detector/configs"
 

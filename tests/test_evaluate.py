@@ -12,13 +12,16 @@ import pytest
 from PIL import Image
 from segment_case import Skill, answers_of, drawn_cases, write_data, write_predictions
 
+from sam3_angio.acquisition import PixelSpacing, ViewAngle
 from sam3_angio.coco import Category, Document, ImageEntry, annotate, encode_mask, write_document
 from sam3_angio.errors import AngioError, ConfigError, DataError
 from sam3_angio.files import write_json
+from sam3_angio.geometry_table import FrameGeometry, write_geometry
 from sam3_angio.report import evaluation
 from sam3_angio.report.overlays import choose_frames, draw_overlay
 from sam3_angio.report.result import render_result
 from sam3_angio.scoring.cases import read_cases
+from sam3_angio.table import write_table
 from stages.evaluate import evaluate
 
 ROOT = Path(__file__).parents[1]
@@ -177,8 +180,43 @@ def write_miniature(folder: Path, frames: list[Frame], truth: str = "phantom") -
     write_json(folder / "predictions" / "phase1" / "results.json", results)
     cases = drawn_cases(frames=4, patients=2)
     write_data(folder, cases, truth)
+    write_composition(folder, frames, [case.image for case in cases])
     for part in ("phase2", "phase3/none", "phase3/text"):
         write_predictions(folder / "predictions" / part, cases, answers_of(cases, Skill()))
+
+
+def write_composition(folder: Path, frames: list[Frame], named: list[ImageEntry]) -> None:
+    """Write pictures of the named frames, the partition and what was extracted."""
+    dataset = folder / "dataset"
+    images = {image.frame_id: image for image in (*(frame.image for frame in frames), *named)}
+    for image in named:
+        path = dataset / "val" / "images" / image.file_name
+        if not path.exists():
+            Image.new("L", (image.width, image.height), 90).save(path)
+    empty = Document(images=(), annotations=(), categories=())
+    write_document(dataset / "train" / "segments" / "annotations.json", empty)
+    rows = [(i.frame_id, i.patient, i.artery, "val") for i in images.values()]
+    write_table(dataset / "split.csv", ("frame_id", "patient", "artery", "split"), rows)
+    write_geometry(
+        folder / "frames" / "geometry.csv",
+        [
+            FrameGeometry(
+                frame_id=image.frame_id,
+                patient=image.patient,
+                rows=image.height,
+                columns=image.width,
+                frame_index=0,
+                frames=1,
+                view=ViewAngle(primary_deg=image.primary_deg, secondary_deg=image.secondary_deg),
+                angle_source="header",
+                spacing=PixelSpacing(row_mm=0.3, column_mm=0.3, source="calibration"),
+                transfer_syntax="1.2.840.10008.1.2.4.90",
+                bits_stored=8,
+                display="window",
+            )
+            for image in images.values()
+        ],
+    )
 
 
 @pytest.fixture
@@ -198,9 +236,10 @@ def workspace(tmp_path, monkeypatch):
 def run_stage(folder: Path) -> dict:
     evaluate(
         dataset=folder / "dataset",
-        truth=folder / "truth",
-        contours=folder / "contours",
+        data=folder,
         predictions=folder / "predictions",
+        frames=folder / "frames",
+        models=folder / "models",
         metrics=folder / "metrics",
         report=folder / "report",
     )

@@ -6,14 +6,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from sam3_angio.config import Config
+from sam3_angio.files import replacing, replacing_entries, write_text
+from sam3_angio.report.checklist import fill_checklist
+from sam3_angio.report.composition import count_composition
+from sam3_angio.report.gallery import PictureGroup, confused_group, tree_groups
 from sam3_angio.report.overlays import write_overlays
+from sam3_angio.report.page import PageContent, draw_charts, write_page
+from sam3_angio.report.page_figures import read_documents
 from sam3_angio.report.phase1 import write_metrics
 from sam3_angio.report.phase2 import write_phase2
 from sam3_angio.report.phase3 import write_phase3
 from sam3_angio.report.phase4 import write_phase4
+from sam3_angio.report.provenance import find_provenance
 from sam3_angio.scoring.cases import read_cases
-from sam3_angio.scoring.phase1 import summarise
-from sam3_angio.scoring.phase2 import AnswerRules, score_predictions
+from sam3_angio.scoring.phase1 import Phase1Scores, summarise
+from sam3_angio.scoring.phase2 import AnswerRules, SegmentScores, score_predictions
 from sam3_angio.scoring.phase3 import compare_arms, score_arms
 from sam3_angio.scoring.phase4 import Phase4Inputs, score_phase4
 from sam3_angio.scoring.statistics import Resampling
@@ -34,12 +42,18 @@ class Sources:
         The expert's contour files.
     predictions : Path
         Holds a folder a phase.
+    frames : Path
+        Written by ``extract``.
+    models : Path
+        Holds a folder a phase.
     """
 
     dataset: Path
     truth: Path
     contours: Path
     predictions: Path
+    frames: Path
+    models: Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,40 +83,73 @@ class Rules:
     processes: int
 
 
-def evaluate_phases(sources: Sources, rules: Rules, *, metrics: Path, report: Path) -> None:
-    """Write every phase's figures, tables, plots and pictures.
+def rules_of(config: Config) -> Rules:
+    """Return how the parameters say that it is scored."""
+    chosen = config.evaluate
+    return Rules(
+        threshold=chosen.score_threshold,
+        tree_from=chosen.tree_from,
+        segment_from=chosen.segment_from,
+        overlays=chosen.overlays,
+        resampling=Resampling(
+            samples=chosen.bootstrap_samples, confidence=chosen.confidence, seed=chosen.seed
+        ),
+        processes=config.machine.processes,
+    )
+
+
+def evaluate_phases(sources: Sources, config: Config, *, metrics: Path, report: Path) -> None:
+    """Write every phase's figures, tables, plots and pictures, and the page that shows them.
+
+    All of it is written, or nothing: what fails leaves the earlier figures and page as they were.
 
     Parameters
     ----------
     sources : Sources
-    rules : Rules
+    config : Config
     metrics, report : Path
-        Folders.
+        Folders. `metrics` also holds the learning curves that the trainings wrote.
 
     Raises
     ------
     DataError
         Predictions, labels or truth are missing or contradict each other.
     """
-    _evaluate_tree(sources, rules, metrics, report / "phase1" / "overlays")
-    _evaluate_names(sources, rules, metrics)
-    _evaluate_lesions(sources, rules, metrics)
+    rules = rules_of(config)
+    with replacing(report) as pages, replacing_entries(metrics, last="phase1.json") as figures:
+        pages.mkdir()
+        trees = _evaluate_tree(sources, rules, figures, pages / "phase1" / "overlays")
+        names = _evaluate_names(sources, rules, figures)
+        _evaluate_lesions(sources, rules, figures)
+        documents = read_documents(figures)
+        content = PageContent(
+            documents=documents,
+            charts=draw_charts(figures, metrics, documents),
+            gallery=_gallery(sources.dataset / "val" / "images", trees, names, rules.overlays),
+            composition=count_composition(sources.dataset, sources.frames),
+            provenance=find_provenance(config, sources.models),
+        )
+        write_page(pages / "index.html", content)
+        write_text(figures / "checklist.md", fill_checklist(documents, content.composition))
 
 
-def _evaluate_tree(sources: Sources, rules: Rules, metrics: Path, overlays: Path) -> None:
+def _evaluate_tree(sources: Sources, rules: Rules, metrics: Path, overlays: Path) -> Phase1Scores:
     cases = read_cases(sources.dataset, sources.truth, sources.predictions / "phase1")
     frames = score_cases(cases, rules.threshold, rules.processes)
     trees = summarise(frames, rules.tree_from, rules.threshold, rules.resampling)
     write_metrics(metrics, trees)
     write_overlays(overlays, sources.dataset / "val" / "images", trees, rules.overlays)
+    return trees
 
 
-def _evaluate_names(sources: Sources, rules: Rules, metrics: Path) -> None:
+def _evaluate_names(sources: Sources, rules: Rules, metrics: Path) -> SegmentScores:
     how = AnswerRules(rule=rules.segment_from, threshold=rules.threshold, processes=rules.processes)
     against, answers = (sources.dataset, sources.truth), sources.predictions
-    write_phase2(metrics, score_predictions(*against, answers / "phase2", how), rules.resampling)
+    names = score_predictions(*against, answers / "phase2", how)
+    write_phase2(metrics, names, rules.resampling)
     arms = score_arms(*against, answers / "phase3", how)
     write_phase3(metrics, compare_arms(arms, rules.resampling))
+    return names
 
 
 def _evaluate_lesions(sources: Sources, rules: Rules, metrics: Path) -> None:
@@ -114,3 +161,10 @@ def _evaluate_lesions(sources: Sources, rules: Rules, metrics: Path) -> None:
     )
     frames = score_phase4(inputs, rules.segment_from, rules.processes)
     write_phase4(metrics, frames, rules.threshold, rules.resampling)
+
+
+def _gallery(
+    images: Path, trees: Phase1Scores, names: SegmentScores, count: int
+) -> tuple[PictureGroup, ...]:
+    groups = (*tree_groups(images, trees, count), confused_group(images, names, count))
+    return tuple(group for group in groups if group.pictures)

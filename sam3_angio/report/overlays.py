@@ -139,19 +139,14 @@ def draw_overlay(
     return _with_text(panels, caption)
 
 
-def _overlay(images: Path, scores: Phase1Scores, number: int) -> Image.Image:
-    case = scores.frames[number].case
-    prediction = tree_mask(case, scores.tree_from, scores.threshold)
-    reference = "truth" if scores.reference == "truth" else "pseudo-label"
-    return draw_overlay(
-        _read_frame(images / f"{case.frame_id}.png", case.shape_px),
-        reference_mask(case, scores.reference),
-        np.zeros(case.shape_px, dtype=bool) if prediction is None else prediction,
-        f"{case.frame_id}   Dice {scores.dice[number]:.3f} against the {reference}",
-    )
+def read_frame(path: Path, shape_px: tuple[int, int]) -> GreyArray:
+    """Return a frame's picture, (M, N) uint8.
 
-
-def _read_frame(path: Path, shape_px: tuple[int, int]) -> GreyArray:
+    Raises
+    ------
+    DataError
+        It cannot be read, or has another size than `shape_px`.
+    """
     try:
         with Image.open(path) as picture:
             frame = np.asarray(picture.convert("L"))
@@ -160,6 +155,18 @@ def _read_frame(path: Path, shape_px: tuple[int, int]) -> GreyArray:
     if frame.shape != shape_px:
         raise DataError.at(path.name, f"{frame.shape} rows and columns, expected {shape_px}.")
     return frame
+
+
+def _overlay(images: Path, scores: Phase1Scores, number: int) -> Image.Image:
+    case = scores.frames[number].case
+    prediction = tree_mask(case, scores.tree_from, scores.threshold)
+    reference = "truth" if scores.reference == "truth" else "pseudo-label"
+    return draw_overlay(
+        read_frame(images / f"{case.frame_id}.png", case.shape_px),
+        reference_mask(case, scores.reference),
+        np.zeros(case.shape_px, dtype=bool) if prediction is None else prediction,
+        f"{case.frame_id}   Dice {scores.dice[number]:.3f} against the {reference}",
+    )
 
 
 def _panel_size(shape_px: Sequence[int]) -> tuple[int, int]:
