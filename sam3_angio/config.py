@@ -69,6 +69,15 @@ class ModelConfig(_Section):
     resolution: Count
     checkpoint: str
 
+    @model_validator(mode="after")
+    def _weights_of_that_size(self) -> ModelConfig:
+        sizes = {"tiny": "tiny", "hf": "published"}
+        if sizes.get(self.checkpoint, self.size) != self.size:
+            raise ValueError(
+                f"checkpoint '{self.checkpoint}' is of size '{sizes[self.checkpoint]}'"
+            )
+        return self
+
 
 def _folded(phrase: str) -> str:
     return " ".join(phrase.casefold().split())
@@ -272,17 +281,37 @@ def load_config(path: Path = Path("params.yaml")) -> Config:
         Every wrong key with what is allowed, ten at most.
     """
     try:
-        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(f"{path.name} is missing; run from the repository's root.") from error
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            f"{path.name} is not valid YAML: {str(error).splitlines()[-1]}"
-        ) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path.name} is not valid YAML: {error}") from error
+    return parse_config(text, path.name)
+
+
+def parse_config(text: str, name: str) -> Config:
+    """Validate parameters that are not in a file yet.
+
+    Parameters
+    ----------
+    text : str
+        YAML.
+    name : str
+        Of the file that it is meant for.
+
+    Raises
+    ------
+    ConfigError
+        Every wrong key with what is allowed, ten at most.
+    """
+    try:
+        content = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ConfigError(f"{name} is not valid YAML: {str(error).splitlines()[-1]}") from error
     try:
         return Config.model_validate(content)
     except ValidationError as error:
-        raise ConfigError(f"{path.name} is not valid:", _faults(path.name, error)) from error
+        raise ConfigError(f"{name} is not valid:", _faults(name, error)) from error
 
 
 def _faults(name: str, error: ValidationError) -> list[Fault]:
