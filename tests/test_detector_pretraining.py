@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,13 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from sam3_angio.detector import weights  # noqa: E402
-from sam3_angio.detector.drawn import FAMILIES, DrawnScenes  # noqa: E402
-from sam3_angio.detector.pretraining import HeldOutAnswer, held_out_scores  # noqa: E402
+from sam3_angio.detector.drawn import FAMILIES, HELD_OUT, DrawnScenes  # noqa: E402
+from sam3_angio.detector.pretraining import (  # noqa: E402
+    HeldOutAnswer,
+    held_out_scores,
+    lesson_recipe,
+    lessons,
+)
 from sam3_angio.errors import ConfigError  # noqa: E402
 from sam3_angio.scenes import scene_queries  # noqa: E402
 
@@ -21,7 +27,7 @@ pytestmark = pytest.mark.torch
 
 def _scenes(*, fresh: bool) -> DrawnScenes:
     return DrawnScenes(
-        first=40, scenes=3, side_px=128, positives=2, negatives=2, beginner_epochs=2, fresh=fresh
+        first=40, scenes=3, side_px=128, positives=2, negatives=2, words="nouns", fresh=fresh
     )
 
 
@@ -53,6 +59,31 @@ def test_a_sample_has_the_phrases_and_masks_of_its_scene():
         assert FAMILIES[found.inference_metadata.original_category_id] == query.family
     grey = (sample.images[0].data[0] + 1) * 127.5
     assert torch.allclose(grey, torch.from_numpy(scene.image).float(), atol=1e-3)
+
+
+def test_each_lesson_starts_from_the_one_before_and_at_its_own_size(tmp_path: Path):
+    course = lessons()
+    recipes = [lesson_recipe(number, tmp_path) for number in range(len(course))]
+    assert recipes[0].trainer.initial is None
+    for before, recipe in pairwise(recipes):
+        folder = Path(before.scratch.run.folder)
+        assert Path(recipe.trainer.initial) == folder / "weights.pt"
+    for lesson, recipe in zip(course, recipes, strict=True):
+        assert recipe.trainer.max_epochs == lesson["epochs"]
+        assert recipe.trainer.model.resolution_px == lesson["side_px"]
+        for scenes in (recipe.trainer.data.train.dataset, recipe.trainer.data.validation):
+            assert (scenes.side_px, scenes.words) == (lesson["side_px"], lesson["words"])
+
+
+def test_no_scene_is_drawn_twice_and_none_is_held_out(tmp_path: Path):
+    ranges = []
+    for number in range(len(lessons())):
+        recipe = lesson_recipe(number, tmp_path)
+        scenes = recipe.trainer.data.train.dataset
+        ranges.append((scenes.first, scenes.first + scenes.scenes * recipe.trainer.max_epochs))
+        assert recipe.trainer.data.validation.first >= HELD_OUT
+    assert all(end <= start for (_, end), (start, _) in pairwise(ranges))
+    assert ranges[-1][1] <= HELD_OUT
 
 
 def test_held_out_scores_by_hand():

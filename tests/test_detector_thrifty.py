@@ -30,7 +30,7 @@ def _batch(positives: int, negatives: int):
         side_px=128,
         positives=positives,
         negatives=negatives,
-        beginner_epochs=0,
+        words="all",
         fresh=False,
     )
     samples = [scenes[place] for place in range(2)]

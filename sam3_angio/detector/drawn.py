@@ -45,8 +45,8 @@ class DrawnScenes(Dataset[Datapoint]):
         Side of the picture.
     positives, negatives : int
         True and false phrases of a scene, at most.
-    beginner_epochs : int
-        Epochs at first in which only bare nouns are asked.
+    words : {"nouns", "all"}
+        What kinds of phrases are asked.
     fresh : bool
         Whether each epoch goes on to new scenes.
     """
@@ -59,7 +59,7 @@ class DrawnScenes(Dataset[Datapoint]):
         side_px: int,
         positives: int,
         negatives: int,
-        beginner_epochs: int,
+        words: Lesson,
         fresh: bool,
     ) -> None:
         self._first = first
@@ -67,7 +67,7 @@ class DrawnScenes(Dataset[Datapoint]):
         self._side_px = side_px
         self._positives = positives
         self._negatives = negatives
-        self._beginner_epochs = beginner_epochs
+        self._words = words
         self._fresh = fresh
         self._epoch = 0
         self._finish = ToTensors()
@@ -86,9 +86,8 @@ class DrawnScenes(Dataset[Datapoint]):
     def __getitem__(self, index: int) -> Datapoint:
         """Draw a scene with its queries."""
         number = self._first + self._epoch * self._scenes + index
-        lesson: Lesson = "nouns" if self._epoch < self._beginner_epochs else "all"
         scene, asked = scene_queries(
-            number, self._side_px, self._positives, self._negatives, lesson
+            number, self._side_px, self._positives, self._negatives, self._words
         )
         objects = [_object(mask) for query in asked for mask in query.masks]
         queries, place = [], 0

@@ -38,7 +38,8 @@ from sam3_angio.files import replacing, sha256, write_json
 
 WEIGHTS = "tiny.pt"
 CARD = "tiny.json"
-_SECTIONS: dict[str, dict[str, Any]] = {"model": {}, "train": {}, "train_pretrain": {}}
+_WEIGHTS = "weights.pt"
+_SCENES_OF_A_LESSON = 10**7
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,23 +77,41 @@ def pretrain(out: Path) -> None:
         Another training runs, or the loss stopped being finite.
     """
     cv2.setNumThreads(1)  # the workers share the cores already
-    settings = _recipe({"folder": "", "curves": ""}).scratch.train
+    settings = lesson_recipe(0, None).scratch.train
     prepare(settings.threads)
     be_deterministic()
     with joined(settings.timeout_s), only_training(runs_root()):
         folder = runs_root() / "pretrain" / _origin().fingerprint
-        recipe = _recipe({"folder": str(folder), "curves": str(folder / "curves")})
-        trainer = instantiate(recipe.trainer, _recursive_=False)
-        trainer.run()
+        course = [_taught(number, folder) for number in range(len(lessons()))]
+        trainer = course[-1]
         found = held_out_answers(trainer.model.module, trainer.validation, trainer.device)
-        first_worker_does(lambda: _publish(trainer, recipe, found, out))
+        first_worker_does(lambda: _publish(course, found, out))
+
+
+def _taught(number: int, folder: Path) -> PhaseTrainer:
+    """Train one lesson, from the weights of the one before; a finished one is only loaded."""
+    trainer: PhaseTrainer = instantiate(lesson_recipe(number, folder).trainer, _recursive_=False)
+    trainer.run()
+    weights = _lesson_folder(folder, number) / _WEIGHTS
+    first_worker_does(lambda: save_weights(trainer.model.module, weights))
+    return trainer
+
+
+def _lesson_folder(folder: Path, number: int) -> Path:
+    return folder / f"lesson{number + 1}"
+
+
+def lessons() -> list[dict[str, Any]]:
+    """Return the lessons: the side of the pictures, which phrases, how long and at which rate."""
+    listed: list[dict[str, Any]] = OmegaConf.to_container(_composed({}, {}).lessons)
+    return listed
 
 
 def _origin() -> Origin:
-    recipe = _recipe({"folder": "", "curves": ""})
+    settings = [_settings(lesson_recipe(number, None)) for number in range(len(lessons()))]
     return Origin(
         recipe="pretrain",
-        parameters={**_settings(recipe), "scenes": OmegaConf.to_container(recipe.scenes)},
+        parameters={"lessons": settings},
         data={},
         initial="none",
         code=code_digests("pretrain"),
@@ -101,19 +120,51 @@ def _origin() -> Origin:
     )
 
 
-def _recipe(run: dict[str, str]) -> DictConfig:
-    settings: dict[str, Any] = {
+def lesson_recipe(number: int, folder: Path | None) -> DictConfig:
+    """Return the recipe of a lesson; without a folder, one to read numbers from.
+
+    Parameters
+    ----------
+    number : int
+        From zero.
+    folder : Path or None
+        Of the whole training.
+    """
+    lesson = lessons()[number]
+    rates = dict.fromkeys(("lr", "lr_vision", "lr_text"), lesson["lr"])
+    own = {} if folder is None else _places(folder, number)
+    recipe = _composed({"epochs": lesson["epochs"], **rates}, own, side_px=lesson["side_px"])
+    for scenes in (recipe.scenes.train, recipe.scenes.val):
+        scenes.words = lesson["words"]
+    recipe.scenes.train.first = number * _SCENES_OF_A_LESSON
+    recipe.trainer.data.train.dataset = recipe.scenes.train
+    recipe.trainer.data.validation = recipe.trainer.data.prediction = recipe.scenes.val
+    return recipe
+
+
+def _places(folder: Path, number: int) -> dict[str, str]:
+    own = _lesson_folder(folder, number)
+    places = {"folder": str(own), "curves": str(own / "curves")}
+    if number:
+        places["initial"] = str(_lesson_folder(folder, number - 1) / _WEIGHTS)
+    return places
+
+
+def _composed(
+    phase: dict[str, Any], places: dict[str, str], side_px: int = TINY.resolution_px
+) -> DictConfig:
+    run: dict[str, Any] = {
         **dict.fromkeys(("train_document", "train_store", "val_document", "val_store"), ""),
+        **dict.fromkeys(("folder", "curves"), ""),
         "label": "Pretraining",
         "accelerator": accelerator(),
         "queries": TINY.queries,
         "frozen": [],
         "initial": None,
+        **places,
     }
-    packaged = compose_recipe("pretrain", _SECTIONS, {**settings, **run})
-    packaged.trainer.data.train.dataset = packaged.scenes.train
-    packaged.trainer.data.validation = packaged.trainer.data.prediction = packaged.scenes.val
-    return packaged
+    sections = {"model": {"resolution": side_px}, "train": {}, "train_pretrain": phase}
+    return compose_recipe("pretrain", sections, run)
 
 
 def held_out_answers(
@@ -172,31 +223,36 @@ def _scores(found: Sequence[HeldOutAnswer]) -> dict[str, float | int | None]:
 
 
 def _settings(recipe: DictConfig) -> dict[str, Any]:
-    """Return the numbers of the recipe, without the folders of this machine."""
-    return {
+    """Return the numbers of a lesson's recipe, without the folders of this machine."""
+    parts = {
         name: OmegaConf.to_container(recipe.scratch[name]) for name in ("model", "train", "phase")
     }
+    return {**parts, "scenes": OmegaConf.to_container(recipe.scenes)}
 
 
-def _publish(
-    trainer: PhaseTrainer, recipe: DictConfig, found: Sequence[HeldOutAnswer], out: Path
-) -> None:
+def _publish(course: Sequence[PhaseTrainer], found: Sequence[HeldOutAnswer], out: Path) -> None:
     with replacing(out) as folder:
         folder.mkdir()
-        save_weights(trainer.model.module, folder / WEIGHTS, half=True)
+        save_weights(course[-1].model.module, folder / WEIGHTS, half=True)
+        taught = [
+            {
+                "settings": _settings(lesson_recipe(number, None)),
+                "minutes": trainer.history[-1]["minutes"],
+                "steps": trainer.steps["train"],
+                "history": trainer.history,
+            }
+            for number, trainer in enumerate(course)
+        ]
         card = {
             "sha256": sha256(folder / WEIGHTS),
             "licence": "Apache-2.0",
             "trained_on": "scenes drawn by sam3_angio.scenes; no picture of a patient or phantom",
-            "minutes": trainer.history[-1]["minutes"],
+            "minutes": round(sum(lesson["minutes"] for lesson in taught), 1),
             "workers": dist.get_world_size(),
             "processor": platform.machine(),
-            "steps": trainer.steps["train"],
-            "settings": _settings(recipe),
-            "scenes": OmegaConf.to_container(recipe.scenes),
             "versions": versions(),
             "held_out": held_out_scores(found),
-            "history": trainer.history,
+            "lessons": taught,
         }
         write_json(folder / CARD, card)
 
