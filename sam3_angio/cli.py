@@ -14,6 +14,7 @@ from rich.console import Console
 from sam3_angio import __version__
 from sam3_angio.command import reporting
 from sam3_angio.errors import AngioError, ConfigError, DataError
+from sam3_angio.exchange.commands import commands as exchange_commands
 
 
 class PrimarySignOption(StrEnum):
@@ -30,6 +31,7 @@ _commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="SAM 3 on coronary angiograms. Research use only; not a medical device.",
 )
+_commands.add_typer(exchange_commands)
 
 
 def app() -> None:
