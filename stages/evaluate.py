@@ -31,7 +31,9 @@ def evaluate(
         models=models,
     )
     evaluate_phases(sources, load_config(), metrics=metrics, report=report)
-    Console().print(*result_tables(metrics), f"Report: {report / 'index.html'}")
+    console = Console()
+    console.print(*result_tables(metrics))
+    console.print(f"Report: {report / 'index.html'}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -400,6 +400,37 @@ def test_a_second_run_and_a_run_in_two_processes_write_the_same_bytes(workspace)
     assert {path: path.read_bytes() for path in written} == before
 
 
+def test_the_page_and_the_checklist_stand_beside_the_figures(workspace):
+    write_miniature(workspace, miniature())
+    run_stage(workspace)
+    page = (workspace / "report" / "index.html").read_text(encoding="utf-8")
+    assert "Best by Dice of the vessel tree" in page
+    assert "JPEG-LS" not in page
+    assert "JPEG 2000" in page
+    text = (workspace / "metrics" / "checklist.md").read_text(encoding="utf-8")
+    assert "validation: 11 frames of 5 patients" in text
+
+
+def test_what_fails_on_the_way_leaves_figures_and_page_as_they_were(workspace, monkeypatch):
+    write_miniature(workspace, miniature())
+    curve = workspace / "metrics" / "phase1" / "metrics.json"
+    curve.parent.mkdir(parents=True)
+    curve.write_text("{}", encoding="utf-8")
+    run_stage(workspace)
+    written = [p for name in ("metrics", "report") for p in (workspace / name).rglob("*")]
+    before = {path: path.is_file() and path.read_bytes() for path in written}
+    set_parameter(workspace, "score_threshold: 0.5", "score_threshold: 0.8")
+
+    def refuse(*arguments: object) -> None:
+        raise DataError("The page cannot be written.")
+
+    monkeypatch.setattr(evaluation, "write_page", refuse)
+    with pytest.raises(DataError, match="cannot be written"):
+        run_stage(workspace)
+    written = [p for name in ("metrics", "report") for p in (workspace / name).rglob("*")]
+    assert {path: path.is_file() and path.read_bytes() for path in written} == before
+
+
 def test_plots_hold_every_frame_once(workspace):
     write_miniature(workspace, miniature())
     run_stage(workspace)
