@@ -223,8 +223,9 @@ def export(
 @_commands.command()
 def result(
     metrics: Annotated[Path, typer.Option(help="Folder of the metrics.")] = Path("metrics"),
+    report: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
 ) -> None:
-    """Print the result tables of the last `dvc repro`.
+    """Print the result tables of the last `dvc repro`, and where its report is.
 
     Example: sam3-angio result
     """
@@ -236,4 +237,7 @@ def result(
     console = Console()
     for table in result_tables(metrics):
         console.print(table)
-    console.print(f"Tables and pictures: {metrics}")
+    console.print(f"Figures and tables: {metrics}")
+    page = report / "index.html"
+    if page.exists():
+        console.print(f"Report, for a browser: {page}", soft_wrap=True)
