@@ -170,8 +170,9 @@ def draw_confusion(counts: npt.NDArray[np.int64], names: Sequence[str], label: L
             if count:
                 share = float(count / total[row, 0])
                 # Paler than the ink on it at every share, in light and in dark.
-                shade = {"facecolor": SERIES[0], "alpha": 0.15 + 0.5 * share}
-                axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, linewidth=0, **shade))
+                cell = Rectangle((column - 0.5, row - 0.5), 1, 1, color=SERIES[0], linewidth=0)
+                cell.set_alpha(0.15 + 0.5 * share)
+                axes.add_patch(cell)
                 axes.text(column, row, str(count), ha="center", va="center", fontsize=8)
         rows, columns = counts.shape
         axes.set_xticks(range(columns), names, rotation=55, ha="right", rotation_mode="anchor")
