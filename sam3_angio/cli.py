@@ -196,6 +196,29 @@ def pretrain_tiny(
 
 
 @_commands.command()
+def profile(
+    name: Annotated[str, typer.Argument(help="Of a file in the folder of profiles.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show, but do not write.")] = False,
+    params: Annotated[Path, typer.Option(help="File to change.")] = Path("params.yaml"),
+    profiles: Annotated[Path, typer.Option(help="Folder of the profiles.")] = Path("profiles"),
+) -> None:
+    """Write a known-good set of parameters into params.yaml and show what that changes.
+
+    Comments are kept. Example: sam3-angio profile rtx3090x2
+    """
+    from sam3_angio.profiles import apply_profile
+    from sam3_angio.report.profile import change_table
+
+    changes = apply_profile(name, params, profiles, dry_run=dry_run)
+    console = Console()
+    if not changes:
+        console.print(f"{params.name} has the values of {name} already.", markup=False)
+        return
+    console.print(change_table(name, changes))
+    console.print(f"{params.name} was {'not ' if dry_run else ''}written.", markup=False)
+
+
+@_commands.command()
 def export(
     phase: Annotated[int, typer.Option(min=1, max=4, help="Phase whose model is exported.")],
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("sam3_angio.pt"),
