@@ -143,12 +143,13 @@ def check_data(
 def row_set_findings(table: str, rows: Sequence[SurveyedRow], processes: int) -> list[Finding]:
     """Return what this package finds in surveyed rows, each alone and all together."""
     cases = in_threads(load_case, rows, processes, "Contents")
-    findings = in_threads(lambda case: _of_case(table, case), cases, processes, "Consistency")
+    findings = in_threads(lambda case: case_findings(table, case), cases, processes, "Consistency")
     flat = [one for found in findings for one in found]
     return [*flat, *catheter_finding(table, cases), *between_findings(table, cases)]
 
 
-def _of_case(table: str, case: Case) -> list[Finding]:
+def case_findings(table: str, case: Case) -> list[Finding]:
+    """Return what this package finds in a row alone."""
     notes = Notes(file=table, row=case.surveyed.row.row)
     for look in (
         place_findings,

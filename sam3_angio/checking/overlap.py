@@ -115,7 +115,7 @@ def best_shift(mask: Mask, drawn: Mask) -> tuple[tuple[int, int], float]:
     size = (rows, columns)
     common = irfft2(rfft2(mask, size) * np.conj(rfft2(drawn, size)), size)
     row, column = np.unravel_index(int(np.argmax(common)), size)
-    most = float(common[row, column])
+    most = round(float(common[row, column]))
     down = int(row) if row < rows // 2 else int(row) - rows
     right = int(column) if column < columns // 2 else int(column) - columns
     return (right, down), most / (int(mask.sum()) + int(drawn.sum()) - most)
