@@ -50,6 +50,7 @@ from sam3_angio.qca import (
 )
 from sam3_angio.qca.parts import one_vessel
 from sam3_angio.qca.profile import scale_of
+from sam3_angio.scoring.qca_frames import spacing_of
 
 Points = NDArray[np.float64]
 TUBE_SPACING = PixelSpacing(row_mm=0.25, column_mm=0.25, source="none")
@@ -213,9 +214,7 @@ def phantom_tallies(data: Path, frames: Path, every: int) -> list[Tally]:
     lesions = pd.read_csv(data / "truth" / "lesions.csv")
     paths = dict(list(pd.read_csv(data / "truth" / "diameters.csv").groupby("frame_id")))
     for image in track(document.images[::every], description="phantom"):
-        spacing = PixelSpacing(
-            row_mm=image.spacing_row_mm, column_mm=image.spacing_column_mm, source="sod_sid"
-        )
+        spacing = spacing_of(image)
         path = paths[image.frame_id]
         truth = known_lesion(lesions, path, image)
         if truth is None:

@@ -7,8 +7,8 @@ times the spacing, so that "perpendicular" and "length" mean the same with unequ
 The left side of a line is that of the normal (t_y, −t_x): left as seen on the screen, where y
 points down, when looking along the line.
 
-The trace is the longest path of the mask's medial axis (Lee et al. 1994,
-doi:10.1006/cgip.1994.1042), which forks into the corners of a cut end; those forks are dropped
+The trace is the longest path of the mask's skeleton (Zhang and Suen 1984,
+doi:10.1145/357994.358023), which forks into the corners of a cut end; those forks are dropped
 and the ends are continued straight to the tips afterwards.
 """
 

@@ -4,8 +4,7 @@ A round lumen of diameter D attenuates by the chord that a ray has in it; the sy
 background under it is a straight line. Where a lumen is wider than the blur its borders alone give
 D. Where it is narrower, its borders are those of the blur, and only its darkness tells D: so the
 darkness that a millimetre of contrast has is learnt where the vessel is wide, and expected, within
-a tolerance, where it is narrow. That is the model of Pappas and Lim, IEEE Trans. Acoustics, Speech
-and Signal Processing 36:1501 (1988), with circular sections.
+a tolerance, where it is narrow.
 
 Conventions
 -----------

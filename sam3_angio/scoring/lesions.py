@@ -1,11 +1,11 @@
 """Lesions found and missed: FROC, sensitivity and positive predictive value.
 
-Matching rule, after the LUNA16 challenge (Setio et al., Medical Image Analysis 42:1, 2017,
-doi:10.1016/j.media.2017.06.015), which asks for a candidate's centre within the radius of a lesion:
-a predicted lesion hits a reference lesion if its centre lies within half the reference diameter and
-:data:`TOLERANCE_MM` of the line from the lesion's start over its narrowest point to its end. A
-lesion is found at the score of its best hit; further hits of it are neither true nor false. What
-hits nothing is a false positive.
+Matching rule, this project's own: a predicted lesion hits a reference lesion if its centre lies
+within half the reference diameter and :data:`TOLERANCE_MM` of the line from the lesion's start over
+its narrowest point to its end. A lesion is found at the score of its best hit; further hits of it
+are neither true nor false. What hits nothing is a false positive. The FROC curve is summed up by
+its mean sensitivity at fixed rates, as in the LUNA16 challenge (Setio et al., arXiv:1612.08012);
+the rates are this project's.
 
 Conventions
 -----------
@@ -24,7 +24,7 @@ from sam3_angio.scoring.statistics import WeightedFigure, ratio, weighted_totals
 
 FloatArray = npt.NDArray[np.float64]
 
-#: What a centre may lie beside a lesion, twice the difference of two readers' lesion ends.
+#: What a centre may lie beside a lesion, by choice: about the width of a coronary artery.
 TOLERANCE_MM = 2.5
 
 #: False positives a frame at which the FROC curve is read.
