@@ -12,7 +12,7 @@ from scipy import ndimage
 from sam3_angio.acquisition import PixelSpacing
 from sam3_angio.errors import DataError
 from sam3_angio.qca import measure, profile_from_frame
-from sam3_angio.qca.frame import BLUR_MM
+from sam3_angio.qca.frame import BLUR_MM, _doubt
 from sam3_angio.qca.parts import one_vessel
 from sam3_angio.qca.smooth_path import cheapest_path, smoothed
 from sam3_angio.qca.tube_model import Darkness, background, candidates, misfit
@@ -100,6 +100,25 @@ def test_a_crossing_vessel_does_not_widen_the_profile() -> None:
     crossing, _ = vessel(2.0, 0.0, angle_deg=70)
     profile = profile_from_frame(picture(chord + crossing), mask, SPACING)
     assert np.nanmax(np.abs(profile.diameter_mm - 3.0)) < 0.6
+
+
+def test_a_row_that_one_tube_explains_badly_is_doubted_and_others_are_not() -> None:
+    residual = np.ones((60, 11))
+    residual[30] = 10.0
+    doubt = _doubt(residual, np.ones_like(residual), variance=1.0)
+    assert doubt[30] > 10
+    assert doubt[[0, 10, 50, 59]] == pytest.approx(1)
+    assert _doubt(0.5 * residual[:10], np.ones((10, 11)), variance=1.0) == pytest.approx(1)
+
+
+def test_the_ends_have_no_diameter() -> None:
+    chord, mask = vessel(3.0, 0.0)
+    profile = profile_from_frame(picture(chord), mask, SPACING)
+    unseen = np.isnan(profile.diameter_mm)
+    half = profile.arc_mm[-1] / 2
+    assert profile.arc_mm[~unseen][0] == pytest.approx(1.5, abs=0.4)
+    assert unseen[[0, -1]].all()
+    assert not unseen[np.abs(profile.arc_mm - half) < half - 2].any()
 
 
 def test_the_widths_of_another_pixel_size_are_in_its_millimetres() -> None:
