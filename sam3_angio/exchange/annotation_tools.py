@@ -309,7 +309,7 @@ def _joined(outline: FloatArray, hole: FloatArray) -> FloatArray:
     """Go from the outline to the hole where they are nearest, around it, and back."""
     distance, nearest = KDTree(outline).query(hole)
     start = int(np.argmin(distance))
-    place = int(nearest[start])
+    place = int(np.asarray(nearest)[start])
     around = np.roll(hole, -start, axis=0)
     there_and_back = [outline[: place + 1], around, around[:1], outline[place:]]
     return np.concatenate(there_and_back)
