@@ -36,7 +36,10 @@ from sam3_angio.qca.tube_model import Candidates, Darkness, background, candidat
 FloatArray = NDArray[np.float64]
 
 BLUR_MM = 0.2
-"""Blur of focal spot and detector in a catheter laboratory, standard deviation at the object."""
+"""Assumed blur of focal spot and detector, standard deviation at the object; the unit of sampling.
+
+Not estimated from the frame; what another value does to the diameters is in ``docs/LOG.md``.
+"""
 DARKEST = 0.9
 """Part of the background that contrast takes at most; scatter and the display leave the rest."""
 ROW_STEP, ACROSS_STEP, DIAMETER_STEP = 1.2, 0.5, 0.25
