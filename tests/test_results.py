@@ -131,6 +131,35 @@ def _nrrd(path):
     return np.frombuffer(content, kinds[fields["type"]]).reshape(rows, columns)
 
 
+@pytest.mark.slow
+def test_the_viewers_parser_places_every_mask_on_the_analysed_frame(tmp_path):
+    node, npm = _program("node"), _program("npm")
+    packages = ["@cornerstonejs/adapters@5.14.0", "@babel/runtime@7", "ndarray@1"]
+    (tmp_path / "package.json").write_text('{"type": "module"}')
+    installed = subprocess.run(
+        [npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", *packages],
+        cwd=tmp_path, capture_output=True, timeout=300, check=False,
+    )  # fmt: skip
+    if installed.returncode != 0:
+        pytest.skip("npm cannot install @cornerstonejs/adapters")
+    analysis = analysis_case(tmp_path)
+    write_analysis(analysis, tmp_path / "out")
+    shutil.copy(Path(__file__).with_name("viewer_reader.mjs"), tmp_path)
+    run = analysis.source
+    sizes = [str(size) for size in (run.Rows, run.Columns, run.NumberOfFrames)]
+    said = subprocess.run(
+        [node, "viewer_reader.mjs", "out/segmentation.dcm", *sizes, run.SOPInstanceUID],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    found = json.loads(said.stdout.splitlines()[-1])
+    assert found["labels"][:2] == ["coronary tree", "CASS 12 Proximal LAD"]
+    assert {part["frame"] for part in found["pixels"]} == {analysis.frame_index}
+    counts = dict.fromkeys(range(1, 5), 0)
+    for part in found["pixels"]:
+        counts[part["segment"]] += part["count"]
+    assert list(counts.values()) == [int(mask.sum()) for mask in _masks(analysis)]
+
+
 def test_every_measurement_is_in_the_report(tmp_path):
     analysis = analysis_case(tmp_path)
     write_analysis(analysis, tmp_path / "out")
