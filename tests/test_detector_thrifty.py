@@ -15,7 +15,7 @@ from sam3.train.data.collator import collate_fn_api  # noqa: E402
 
 from sam3_angio.detector import build  # noqa: E402
 from sam3_angio.detector.drawn import DrawnScenes  # noqa: E402
-from sam3_angio.detector.pretraining import _recipe  # noqa: E402
+from sam3_angio.detector.pretraining import lesson_recipe  # noqa: E402
 from sam3_angio.detector.runtime import prepare  # noqa: E402
 from sam3_angio.detector.targets import give_shape  # noqa: E402
 from sam3_angio.detector.thrifty import ThriftySam3Image  # noqa: E402
@@ -48,7 +48,7 @@ def _made_by(kind: type[Sam3Image], positives: int, negatives: int):
     model.segmentation_head.pixel_decoder.register_forward_hook(
         lambda module, inputs, output: seen.append(len(output))
     )
-    settings = _recipe({"folder": "", "curves": ""}).trainer.loss.angio
+    settings = lesson_recipe(0, None).trainer.loss.angio
     loss = instantiate(settings, normalization="local")  # there is one worker
     batch = _batch(positives, negatives)
     out = model(batch)
