@@ -147,7 +147,7 @@ def check(
 
     Example: sam3-angio check --json findings.json
     """
-    from sam3_angio.checking import check_data, check_site
+    from sam3_angio.checking.data_set import check_data, check_site
     from sam3_angio.checking.listing import finding_table, summary, write_csv, write_report
     from sam3_angio.config import load_config
 

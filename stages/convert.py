@@ -1,13 +1,13 @@
 """Pseudo-labels and expert contours to COCO documents."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
+from sam3_angio.checking.gate import require_sound
+from sam3_angio.checking.labels import check_labels
 from sam3_angio.command import run
 from sam3_angio.config import load_config
 from sam3_angio.conversion import LabelRules, convert, overlap_table
@@ -20,30 +20,31 @@ def main(
     labels: Annotated[Path, typer.Option(help="Folder of the labels.")],
     geometry: Annotated[Path, typer.Option(help="Table that extract wrote.")],
     out: Annotated[Path, typer.Option(help="Folder to make.")],
+    findings: Annotated[Path, typer.Option(help="Where to list what was found in the labels.")],
 ) -> None:
     """Convert the labels of all frames; list masks that hardly fit their polygon."""
-    config = load_config()
+    config, rows, frames = load_config(), read_manifest(manifest), read_geometry(geometry)
+    params, processes = config.convert, config.machine.processes
+    warnings = require_sound(check_labels(rows, frames, labels.parent, processes), findings)
     conversion = convert(
-        read_manifest(manifest),
-        read_geometry(geometry),
+        rows,
+        frames,
         labels.parent,
         out,
         rules=LabelRules(
-            segment_source=config.convert.segment_source,
-            min_stenosis_pct=config.convert.min_stenosis_pct,
+            segment_source=params.segment_source, min_stenosis_pct=params.min_stenosis_pct
         ),
-        min_mask_iou=config.convert.min_mask_iou,
-        processes=config.machine.processes,
+        min_mask_iou=params.min_mask_iou,
+        processes=processes,
     )
-    console = Console()
     if conversion.low_overlaps:
-        console.print(overlap_table(conversion.low_overlaps))
-    console.print(
+        Console().print(overlap_table(conversion.low_overlaps))
+    typer.echo(
         f"{conversion.frames} frames: {conversion.trees} vessel trees, {conversion.segments} "
         f"segments, {conversion.empty_labels} empty labels, "
-        f"{len(conversion.low_overlaps)} low overlaps"
+        f"{len(conversion.low_overlaps)} low overlaps; {warnings} warnings in {findings}\n"
+        f"{conversion.lesions} lesions, {conversion.lesion_free} frames without one"
     )
-    console.print(f"{conversion.lesions} lesions, {conversion.lesion_free} frames without one")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,8 @@ import numpy as np
 import pydicom
 from PIL import Image
 
-from sam3_angio.checking import CheckReport, Finding, check_data, check_site
+from sam3_angio.checking.data_set import check_data, check_site
+from sam3_angio.checking.finding import CheckReport, Finding
 from sam3_angio.intake.table import COLUMNS
 from sam3_angio.label_mask import read_mask
 

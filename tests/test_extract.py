@@ -233,6 +233,7 @@ def test_the_stage_writes_frames_and_says_what_it_found(site, tmp_path):
     ]
     (work / "params.yaml").write_text("\n".join(changed), encoding="utf-8")
     paths = ["--manifest", "data/manifest.csv", "--labels", "data/labels", "--out", "frames"]
+    paths += ["--findings", "checks/extract.csv"]
     done = subprocess.run(
         [sys.executable, "-m", "stages.extract", *paths],
         cwd=work,

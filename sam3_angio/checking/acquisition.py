@@ -12,16 +12,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from sam3_angio.acquisition import ViewAngle
 from sam3_angio.anatomy import Artery, segments
-from sam3_angio.checking.case import Case
 from sam3_angio.checking.finding import Finding, Notes
-from sam3_angio.dicom.header import Geometry
+from sam3_angio.dicom.header import RunHeader
 from sam3_angio.dicom.spacing import MAX_DISAGREEMENT, geometric_spacing
 from sam3_angio.extraction import PLAUSIBLE_PX_PER_MM
-from sam3_angio.intake.files import CONTOUR, DICOM
-from sam3_angio.intake.survey import header_view
+from sam3_angio.medis import Calibration
+from sam3_angio.path_columns import CONTOUR, DICOM
 
 #: Primary and secondary angles, from and to, in which an artery is looked at.
 VIEWS: dict[Artery, tuple[tuple[float, float], tuple[float, float]]] = {
@@ -36,22 +36,47 @@ _SOD_OVER_SID = (0.5, 0.95)
 _SAME = 0.05
 
 
-def acquisition_findings(case: Case, notes: Notes) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acquired:
+    """How one frame was taken.
+
+    Attributes
+    ----------
+    header : RunHeader or None
+        Of its run, where that is readable.
+    view : ViewAngle or None
+        Of this frame, by the header; None where it has none.
+    table_view : ViewAngle
+        By the table; NaN where it has none.
+    cass_segment : int
+        CASS number of the analysed segment.
+    calibration : Calibration or None
+        Of the contour, where there is one.
+    """
+
+    header: RunHeader | None
+    view: ViewAngle | None
+    table_view: ViewAngle
+    cass_segment: int
+    calibration: Calibration | None
+
+
+def acquisition_findings(frame: Acquired, notes: Notes) -> None:
     """Note what is odd about scale, catheter and view of a frame."""
-    if case.header is not None:
-        _view(case, notes)
-        _geometry(case, case.header.geometry, notes)
-        for element, message in case.header.warnings:
+    if frame.header is not None:
+        _view(frame, notes)
+        _geometry(frame, frame.header, notes)
+        for element, message in frame.header.warnings:
             notes.warning(DICOM, f"{element}: {message}", "a number that can be meant")
-        if case.header.frames == 1:
+        if frame.header.frames == 1:
             found = "the run has a single frame."
             notes.warning(DICOM, found, "a cine run of 20 frames and more", "Check the path.")
-    _scale(case, notes)
+    _scale(frame, notes)
 
 
-def catheter_finding(table: str, cases: Sequence[Case]) -> list[Finding]:
+def catheter_finding(table: str, calibrations: Sequence[Calibration]) -> list[Finding]:
     """Tell once how many contour files give the catheter in French under millimetres."""
-    sizes = [case.contour.calibration.catheter_diameter for case in cases if case.contour]
+    sizes = [calibration.catheter_diameter for calibration in calibrations]
     french = [size for size in sizes if size >= _LARGEST_CATHETER_MM]
     notes = Notes(file=table, row=None)
     if french:
@@ -61,16 +86,15 @@ def catheter_finding(table: str, cases: Sequence[Case]) -> list[Finding]:
     return notes.findings
 
 
-def _view(case: Case, notes: Notes) -> None:
-    row = case.surveyed.row
-    view = header_view(case.surveyed)
+def _view(frame: Acquired, notes: Notes) -> None:
+    view = frame.view
     if view is None:
         found = "the header has no view angle, so that the table's cannot be proved."
         notes.warning(DICOM, found, "PositionerPrimaryAngle and -SecondaryAngle", "Look at it.")
-        view = ViewAngle(primary_deg=row.primary_deg, secondary_deg=row.secondary_deg)
-    if row.cass_segment not in segments():
+        view = frame.table_view
+    if frame.cass_segment not in segments():
         return
-    artery = segments()[row.cass_segment].artery
+    artery = segments()[frame.cass_segment].artery
     for value, (low, high), column in zip(
         (view.primary_deg, view.secondary_deg),
         VIEWS[artery],
@@ -83,9 +107,9 @@ def _view(case: Case, notes: Notes) -> None:
             notes.warning(column, found, f"{low:g} to {high:g}°, in DICOM's signs", fix)
 
 
-def _geometry(case: Case, geometry: Geometry, notes: Notes) -> None:
-    header, spacing = case.header, geometry.detector_spacing_mm
-    if header is None or spacing is None:
+def _geometry(frame: Acquired, header: RunHeader, notes: Notes) -> None:
+    geometry, spacing = header.geometry, header.geometry.detector_spacing_mm
+    if spacing is None:
         return
     if abs(spacing[0] / spacing[1] - 1) > _SAME:
         found = f"ImagerPixelSpacing is {spacing[0]:g} by {spacing[1]:g} mm."
@@ -100,13 +124,13 @@ def _geometry(case: Case, geometry: Geometry, notes: Notes) -> None:
     if abs(ratio * geometry.magnification - 1) > _SAME:
         found = f"the magnification is {geometry.magnification:g}."
         notes.warning(DICOM, found, f"SID / SOD, {1 / ratio:.3f}")
-    _against_contour(case, spacing, notes)
+    _against_contour(frame, spacing, notes)
 
 
-def _against_contour(case: Case, spacing: tuple[float, float], notes: Notes) -> None:
-    if case.contour is None:
+def _against_contour(frame: Acquired, spacing: tuple[float, float], notes: Notes) -> None:
+    if frame.calibration is None:
         return
-    said = case.contour.calibration.imager_spacing_mm
+    said = frame.calibration.imager_spacing_mm
     for own, other in zip(said, spacing, strict=True):
         if abs(own / other - 1) > _SAME:
             found = f"imager_pixel_spacing_mm is {own:g}."
@@ -114,10 +138,10 @@ def _against_contour(case: Case, spacing: tuple[float, float], notes: Notes) -> 
             return
 
 
-def _scale(case: Case, notes: Notes) -> None:
-    calibration = case.contour.calibration if case.contour else None
+def _scale(frame: Acquired, notes: Notes) -> None:
+    calibration = frame.calibration
     scale = calibration.scale_px_per_mm if calibration else math.nan
-    geometric = geometric_spacing(case.header.geometry) if case.header else None
+    geometric = geometric_spacing(frame.header.geometry) if frame.header else None
     if math.isnan(scale):
         if geometric and geometric.source in ("none", "detector"):
             found = f"no scale: the header's spacing is '{geometric.source}'."

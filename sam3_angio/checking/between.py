@@ -15,8 +15,8 @@ from pathlib import Path
 
 from sam3_angio.checking.case import Case
 from sam3_angio.checking.finding import Finding, Notes
-from sam3_angio.intake.files import CONTOUR, DICOM, MASK, PSEUDO_LABEL
 from sam3_angio.manifest import fold_patient_id
+from sam3_angio.path_columns import CONTOUR, DICOM, MASK, PSEUDO_LABEL
 
 _USUAL_SHARE = 0.8
 _MIN_ROWS = 5

@@ -6,19 +6,23 @@ Both are brought to the same rows, so that both are asked the same questions: th
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from sam3_angio.checking.acquisition import acquisition_findings, catheter_finding
 from sam3_angio.checking.between import between_findings, place_findings
 from sam3_angio.checking.case import Case, load_case
-from sam3_angio.checking.figures import figure_findings
-from sam3_angio.checking.finding import Finding, Notes, as_of_manifest, from_fault, in_order
+from sam3_angio.checking.finding import (
+    CheckReport,
+    Finding,
+    Notes,
+    as_of_manifest,
+    from_fault,
+    in_order,
+)
 from sam3_angio.checking.frames import frame_findings
-from sam3_angio.checking.outline import outline_findings
-from sam3_angio.checking.overlap import overlap_findings
+from sam3_angio.checking.labels import label_findings
 from sam3_angio.checking.pins import pin_findings
 from sam3_angio.errors import ConfigError, DataError
 from sam3_angio.intake.conflicts import SurveyedRow
@@ -31,32 +35,6 @@ from sam3_angio.progress import in_threads
 
 #: A data folder holds DICOM's signs, whatever the site's table has.
 _SIGN_OF_MANIFEST: PrimarySign = "LAO+"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckReport:
-    """What a check found.
-
-    Attributes
-    ----------
-    rows : int
-        Rows that were looked at; 0 where the table cannot be read at all.
-    findings : tuple of Finding
-        Errors first, then by row.
-    """
-
-    rows: int
-    findings: tuple[Finding, ...]
-
-    @property
-    def errors(self) -> int:
-        """Number of errors."""
-        return Counter(one.severity for one in self.findings)["error"]
-
-    @property
-    def warnings(self) -> int:
-        """Number of warnings."""
-        return len(self.findings) - self.errors
 
 
 def check_site(
@@ -145,20 +123,16 @@ def row_set_findings(table: str, rows: Sequence[SurveyedRow], processes: int) ->
     cases = in_threads(load_case, rows, processes, "Contents")
     findings = in_threads(lambda case: case_findings(table, case), cases, processes, "Consistency")
     flat = [one for found in findings for one in found]
-    return [*flat, *catheter_finding(table, cases), *between_findings(table, cases)]
+    sizes = catheter_finding(table, [case.contour.calibration for case in cases if case.contour])
+    return [*flat, *sizes, *between_findings(table, cases)]
 
 
 def case_findings(table: str, case: Case) -> list[Finding]:
     """Return what this package finds in a row alone."""
     notes = Notes(file=table, row=case.surveyed.row.row)
-    for look in (
-        place_findings,
-        acquisition_findings,
-        outline_findings,
-        overlap_findings,
-        figure_findings,
-    ):
-        look(case, notes)
+    place_findings(case, notes)
+    acquisition_findings(case.acquired, notes)
+    label_findings(case.labels, notes)
     return notes.findings
 
 

@@ -14,10 +14,10 @@ import math
 
 import numpy as np
 
-from sam3_angio.checking.case import Case
 from sam3_angio.checking.finding import Notes
-from sam3_angio.intake.files import CONTOUR
+from sam3_angio.checking.label_set import LabelSet
 from sam3_angio.medis import Measurements, Points
+from sam3_angio.path_columns import CONTOUR
 
 _FIX = "Measure the frame again, or take the measurements out of the file."
 
@@ -39,22 +39,22 @@ _PLACE_PX = 8.0
 _LENGTH_RATIO = (0.3, 1.2)
 
 
-def figure_findings(case: Case, notes: Notes) -> None:
+def figure_findings(labels: LabelSet, notes: Notes) -> None:
     """Note measurements that cannot be true together."""
-    if case.contour is None:
+    if labels.contour is None:
         return
-    said = case.contour.measurements
+    said = labels.contour.measurements
     for name, (low, high) in _POSSIBLE.items():
         value = getattr(said, name)
         if not math.isnan(value) and not low <= value <= high:
             notes.error(CONTOUR, f"{name} is {value:g}.", f"{low:g} to {high:g}", _FIX)
     _stenosis(said, notes)
     _lengths(said, notes)
-    if len(case.line):
-        _places(said, case.line, notes)
-        scale = case.contour.calibration.scale_px_per_mm
+    if len(labels.line):
+        _places(said, labels.line, notes)
+        scale = labels.contour.calibration.scale_px_per_mm
         if scale > 0:
-            _against_picture(case, said, scale, notes)
+            _against_picture(labels, said, scale, notes)
 
 
 def _stenosis(said: Measurements, notes: Notes) -> None:
@@ -123,20 +123,20 @@ def _order(at: dict[str, int], notes: Notes) -> None:
         notes.error(CONTOUR, "the MLD is outside the lesion.", "a place between its ends", _FIX)
 
 
-def _against_picture(case: Case, said: Measurements, scale: float, notes: Notes) -> None:
-    length_mm = _arc_px(case.line) / scale
+def _against_picture(labels: LabelSet, said: Measurements, scale: float, notes: Notes) -> None:
+    length_mm = _arc_px(labels.line) / scale
     _compare_length("segment_length_mm", length_mm, said.segment_length_mm, notes)
     ends = [
-        int(np.linalg.norm(case.line - np.array(point), axis=1).argmin())
+        int(np.linalg.norm(labels.line - np.array(point), axis=1).argmin())
         for point in (said.lesion_start, said.lesion_end)
         if not math.isnan(point[0] + point[1])
     ]
     if len(ends) == 2 and ends[0] < ends[1]:
-        length_mm = _arc_px(case.line[ends[0] : ends[1] + 1]) / scale
+        length_mm = _arc_px(labels.line[ends[0] : ends[1] + 1]) / scale
         _compare_length("lesion_length_mm", length_mm, said.lesion_length_mm, notes)
     if not math.isnan(sum(said.mld_point)):
-        place = int(np.linalg.norm(case.line - np.array(said.mld_point), axis=1).argmin())
-        _compare_diameters(case, place, scale, notes)
+        place = int(np.linalg.norm(labels.line - np.array(said.mld_point), axis=1).argmin())
+        _compare_diameters(labels, place, scale, notes)
 
 
 def _compare_length(name: str, drawn_mm: float, said_mm: float, notes: Notes) -> None:
@@ -147,8 +147,8 @@ def _compare_length(name: str, drawn_mm: float, said_mm: float, notes: Notes) ->
         notes.warning(CONTOUR, found, expected, "Check scale_factor and the measurements.")
 
 
-def _compare_diameters(case: Case, place: int, scale: float, notes: Notes) -> None:
-    contour = case.contour
+def _compare_diameters(labels: LabelSet, place: int, scale: float, notes: Notes) -> None:
+    contour = labels.contour
     if contour is None:
         return
     said = contour.measurements
@@ -157,7 +157,7 @@ def _compare_diameters(case: Case, place: int, scale: float, notes: Notes) -> No
         ("interpolated_RVD_mm", contour.ideal_left_edge, contour.ideal_right_edge, said.rvd_mm),
     )
     for name, left, right, said_mm in pairs:
-        if not len(left) == len(right) == len(case.line):
+        if not len(left) == len(right) == len(labels.line):
             continue
         drawn_mm = float(np.linalg.norm(left[place] - right[place])) / scale
         if abs(drawn_mm - said_mm) > _DIAMETER_MM + _DIAMETER_SHARE * said_mm:

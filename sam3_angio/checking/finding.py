@@ -10,6 +10,7 @@ No personal value stands in a finding: it names the row of the table.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -68,6 +69,32 @@ class Finding:
     fix: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckReport:
+    """What a check found.
+
+    Attributes
+    ----------
+    rows : int
+        Rows that were looked at; 0 where the table cannot be read at all.
+    findings : tuple of Finding
+        Errors first, then by row.
+    """
+
+    rows: int
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> int:
+        """Number of errors."""
+        return Counter(one.severity for one in self.findings)["error"]
+
+    @property
+    def warnings(self) -> int:
+        """Number of warnings."""
+        return len(self.findings) - self.errors
+
+
 def from_fault(fault: Fault) -> Finding:
     """Take a reader's fault apart.
 
@@ -85,6 +112,18 @@ def from_fault(fault: Fault) -> Finding:
         found=found.rstrip(".") + ".",
         expected=expected.rstrip(".") if said else EXPECTED.get(fault.field, _OTHERWISE),
         fix=fault.fix or _FIX,
+    )
+
+
+def as_fault(finding: Finding) -> Fault:
+    """Put a finding into a reader's words."""
+    return Fault(
+        file=finding.file,
+        row=finding.row,
+        field=finding.field,
+        message=f"{finding.found.rstrip('.')}, expected {finding.expected}.",
+        fix=finding.fix,
+        severity=finding.severity,
     )
 
 

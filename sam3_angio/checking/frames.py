@@ -16,9 +16,9 @@ from sam3_angio.checking.finding import Finding, from_fault
 from sam3_angio.errors import DataError, Fault
 from sam3_angio.extraction import ExtractionSettings, extract_frames
 from sam3_angio.intake.conflicts import SurveyedRow
-from sam3_angio.intake.files import DICOM
 from sam3_angio.intake.importing import manifest_row
 from sam3_angio.manifest import ManifestRow
+from sam3_angio.path_columns import DICOM
 
 #: Changes no fault; frames without a window need some stretch.
 _PERCENTILES = (0.5, 99.5)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from sam3_angio.checking.data_set import CheckReport
-from sam3_angio.checking.finding import Finding
+from sam3_angio.checking.finding import CheckReport, Finding
 from sam3_angio.files import write_json, write_text
 
 COLUMNS = tuple(column.name for column in fields(Finding))

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sam3_angio.checking.case import Case
 from sam3_angio.checking.finding import Notes
-from sam3_angio.intake.files import CONTOUR
+from sam3_angio.checking.label_set import LabelSet
 from sam3_angio.medis import Points, SegmentContour, polygon_mask
+from sam3_angio.path_columns import CONTOUR
 
 _FIX = "Export the contour again, or remove it from the table."
 #: A step along a line that is so much longer than the others is a misplaced point.
@@ -23,9 +23,9 @@ _INSIDE = 0.8
 _MOST_WIDTHS = 3.0
 
 
-def outline_findings(case: Case, notes: Notes) -> None:
+def outline_findings(labels: LabelSet, notes: Notes) -> None:
     """Note lines of a contour that contradict each other."""
-    contour = case.contour
+    contour = labels.contour
     if contour is None:
         return
     if contour.frame_num is None:
@@ -34,7 +34,7 @@ def outline_findings(case: Case, notes: Notes) -> None:
     for name in ("centerline", "left_edge", "right_edge", "ideal_left_edge", "ideal_right_edge"):
         _steps(name, getattr(contour, name), notes)
     if len(contour.left_edge) > 1 and len(contour.right_edge) > 1:
-        _centre_line(case, contour, notes)
+        _centre_line(labels, contour, notes)
         _ideal_edges(contour, notes)
 
 
@@ -48,7 +48,7 @@ def _steps(name: str, line: Points, notes: Notes) -> None:
         notes.warning(CONTOUR, found, f"steps of about {usual:.1f} px", _FIX)
 
 
-def _centre_line(case: Case, contour: SegmentContour, notes: Notes) -> None:
+def _centre_line(labels: LabelSet, contour: SegmentContour, notes: Notes) -> None:
     line = contour.centerline
     if len(line) < 2:
         return
@@ -59,10 +59,10 @@ def _centre_line(case: Case, contour: SegmentContour, notes: Notes) -> None:
     if along > across:
         found = "the centre line runs against the edges."
         notes.error(CONTOUR, found, "lines that begin at the same end", _FIX)
-    if case.shape is None:
+    if labels.shape is None:
         return
-    inside = polygon_mask(case.polygon, case.shape)
-    limit = np.array([case.shape[1], case.shape[0]]) - 1
+    inside = polygon_mask(labels.polygon, labels.shape)
+    limit = np.array([labels.shape[1], labels.shape[0]]) - 1
     columns, rows = np.clip(np.rint(line).astype(int), 0, limit).T
     share = float(inside[rows, columns].mean())
     if inside.any() and share < _INSIDE:

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.fft import irfft2, next_fast_len, rfft2
 
-from sam3_angio.checking.case import Case
 from sam3_angio.checking.finding import Notes
-from sam3_angio.intake.files import MASK, PSEUDO_LABEL
+from sam3_angio.checking.label_set import LabelSet
 from sam3_angio.label_mask import Mask, intersection_over_union
 from sam3_angio.medis import Points, polygon_mask
+from sam3_angio.path_columns import MASK, PSEUDO_LABEL
 
 #: Mask and polygon that agree as well as this need no closer look; a border a pixel wide does.
 GOOD_IOU = 0.95
@@ -45,15 +45,15 @@ _SYMMETRIES = (
 )
 
 
-def overlap_findings(case: Case, notes: Notes) -> None:
+def overlap_findings(labels: LabelSet, notes: Notes) -> None:
     """Note masks that do not lie where the contour does."""
-    _segment(case, notes)
-    _tree(case, notes)
+    _segment(labels, notes)
+    _tree(labels, notes)
 
 
-def _segment(case: Case, notes: Notes) -> None:
-    mask, polygon = case.mask, case.polygon
-    if mask is None or mask.shape != case.shape or not len(polygon) or not mask.any():
+def _segment(labels: LabelSet, notes: Notes) -> None:
+    mask, polygon = labels.mask, labels.polygon
+    if mask is None or mask.shape != labels.shape or not len(polygon) or not mask.any():
         return
     drawn = polygon_mask(polygon, mask.shape)
     iou = intersection_over_union(drawn, mask)
@@ -121,8 +121,8 @@ def best_shift(mask: Mask, drawn: Mask) -> tuple[tuple[int, int], float]:
     return (right, down), most / (int(mask.sum()) + int(drawn.sum()) - most)
 
 
-def _tree(case: Case, notes: Notes) -> None:
-    tree = case.tree
+def _tree(labels: LabelSet, notes: Notes) -> None:
+    tree = labels.tree
     if tree is None or not tree.any() or tree.all():
         return
     share = float(tree.mean())
@@ -133,12 +133,12 @@ def _tree(case: Case, notes: Notes) -> None:
         note = notes.error if is_inverted else notes.warning
         note(PSEUDO_LABEL, found, expected, "Check whether 0 and 1 are swapped; make it again.")
         return
-    if case.shape is not None and len(case.line):
-        _along_the_segment(case, tree, notes)
+    if labels.shape is not None and len(labels.line):
+        _along_the_segment(labels, tree, notes)
 
 
-def _along_the_segment(case: Case, tree: Mask, notes: Notes) -> None:
-    points = _at_size(case.line, case.shape or tree.shape, tree.shape)
+def _along_the_segment(labels: LabelSet, tree: Mask, notes: Notes) -> None:
+    points = _at_size(labels.line, labels.shape or tree.shape, tree.shape)
     own = _covered(tree, points)
     if own >= _COVERED:
         return

@@ -12,17 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sam3_angio.errors import Fault, Severity
-from sam3_angio.intake.files import (
-    CONTOUR,
-    DICOM,
-    MASK,
-    PSEUDO_LABEL,
-    LabelCheck,
-    RowPaths,
-    RunFacts,
-)
+from sam3_angio.intake.files import LabelCheck, RowPaths, RunFacts
 from sam3_angio.intake.table import SiteRow
 from sam3_angio.manifest import fold_patient_id
+from sam3_angio.path_columns import CONTOUR, DICOM, MASK, PSEUDO_LABEL
 
 #: What so many rows agree on makes the others suspect.
 _AGREED_SHARE = 0.8

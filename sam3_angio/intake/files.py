@@ -30,13 +30,7 @@ from sam3_angio.medis import (
     read_contour,
     signed_area_px2,
 )
-
-DICOM, PSEUDO_LABEL, CONTOUR, MASK = (
-    "dicom_path",
-    "deepsa_pseudo_label_path",
-    "medis_contour_path",
-    "medis_mask_path",
-)
+from sam3_angio.path_columns import CONTOUR, DICOM, MASK, PSEUDO_LABEL
 
 NO_SUCH_FILE = "the file does not exist."
 

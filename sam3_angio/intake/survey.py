@@ -20,11 +20,7 @@ from sam3_angio.errors import Fault
 from sam3_angio.intake.angles import AngleCheck, check_angles
 from sam3_angio.intake.conflicts import SurveyedRow, find_conflicts
 from sam3_angio.intake.files import (
-    CONTOUR,
-    DICOM,
-    MASK,
     NO_SUCH_FILE,
-    PSEUDO_LABEL,
     RowPaths,
     RunFacts,
     check_labels,
@@ -34,6 +30,7 @@ from sam3_angio.intake.files import (
 )
 from sam3_angio.intake.paths import SitePaths
 from sam3_angio.intake.table import PrimarySign, SiteRow, SiteTable
+from sam3_angio.path_columns import CONTOUR, DICOM, MASK, PSEUDO_LABEL
 from sam3_angio.progress import in_threads
 
 
