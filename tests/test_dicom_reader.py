@@ -182,6 +182,29 @@ def test_what_real_pictures_have_is_not_taken_for_damage(tmp_path, syntax, marke
         assert np.array_equal(read_frame(path, index, name="run").pixels, run[index])
 
 
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("brightness", [0.5, 0.7, 1.6])
+def test_contrast_that_moves_along_a_blade_is_not_taken_for_damage(tmp_path, bits, brightness):
+    run = pictures(3, bits=bits) // 2
+    run[1, :, 40:64] = run[1, :, 40:64] * brightness
+    run[:, :20] = 0
+    run[:, 20] = run[:, 20] * 0.7  # the blade's edge is blurred
+    path = write_run(tmp_path / "run.dcm", run, bits)
+    for index in range(len(run)):
+        assert np.array_equal(read_frame(path, index, name="run").pixels, run[index])
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless])
+def test_a_frame_of_which_most_is_noise_is_refused(tmp_path, syntax, bits):
+    run = pictures(3, bits=bits)
+    lost = run[1, 40:]
+    run[1, 40:] = np.random.default_rng(0).integers(1, 1 << bits, lost.shape)
+    path = write_run(tmp_path / "run.dcm", run, bits, syntax)
+    with pytest.raises(DataError, match="noise"):
+        read_frame(path, 1, name="run")
+
+
 @pytest.mark.parametrize("bits", [14, 16])
 def test_frames_of_different_brightness_are_compared_on_one_scale(tmp_path, bits):
     run = pictures(bits=bits) // 2

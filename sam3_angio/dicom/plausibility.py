@@ -34,6 +34,11 @@ _ODD_TIMES = 8.0
 #: ... and by this share of the frame's largest value.
 _ODD_SHARE = 0.08
 
+#: A frame whose usual stretch is as odd as this share of its largest value, ...
+_NOISY_SHARE = 0.05
+#: ... and odder by this factor than those around it, is not a picture with noise, but noise.
+_NOISY_TIMES = 3.0
+
 #: What sixteen lost bytes leave of 16-bit pixels at the least.
 _ZEROS_IN_A_ROW = 6
 
@@ -125,14 +130,24 @@ def require_like_neighbours(pixels: Pixels, neighbours: Neighbours) -> None:
         return
     largest = int(pixels.max())
     spare_bits = max(largest.bit_length() - _NARROW_BITS, 0)
-    odd, oddness = _odd_stretches(pixels, spare_bits, largest >> spare_bits)
-    others = [_narrow(other, spare_bits) for other in neighbours()] if odd.any() else []
+    oddness = _oddness(pixels, spare_bits)
+    usual, most = _usual(oddness), (largest >> spare_bits) * STRETCH_PX
+    odd = oddness > max(_ODD_TIMES * usual, _ODD_SHARE * most)
+    is_noisy = usual > _NOISY_SHARE * most
+    others = list(neighbours()) if is_noisy or odd.any() else []
     if not others:
         return
-    apart = [_stretch_sums(_narrow(pixels, spare_bits) - other)[odd] for other in others]
+    if is_noisy and usual > _NOISY_TIMES * max(_usual(_oddness(o, spare_bits)) for o in others):
+        message = "most of the frame is noise, as in no frame before or after."
+        raise UnreadableError(_FIELD, message, "The frame is damaged; export the run again.")
+    values = [_narrow(other, spare_bits) for other in others]
+    apart = [_stretch_sums(_narrow(pixels, spare_bits) - other)[odd] for other in values]
     alone = np.min(apart, axis=0) > oddness[odd] / 2
-    if len(others) == 2:
-        alone &= _stretch_sums(others[0] - others[1])[odd] < oddness[odd] / 4
+    if len(values) == 2:
+        alone &= _stretch_sums(values[0] - values[1])[odd] < oddness[odd] / 4
+    if alone.any():  # an edge that all have may be brighter in one, where contrast has moved
+        theirs = [_oddness(other, spare_bits)[odd] for other in others]
+        alone &= np.min(theirs, axis=0) < oddness[odd] / 4
     _refuse_rows(np.nonzero(odd)[0][alone])
 
 
@@ -192,19 +207,20 @@ def _refuse_rows(rows: NDArray[np.intp]) -> None:
         raise UnreadableError(_FIELD, message, "The frame is damaged; export the run again.")
 
 
-def _odd_stretches(
-    pixels: Pixels, spare_bits: int, largest: int
-) -> tuple[NDArray[np.bool_], NDArray[np.uint16]]:
-    """Find stretches that differ from the rows above and below; with how much each differs."""
+def _oddness(pixels: Pixels, spare_bits: int) -> NDArray[np.uint16]:
+    """Return by how much each stretch differs from the rows above and below."""
     rows, last = max(1, _BAND_PX // pixels.shape[1]), len(pixels) - 1
     mirrored = last - np.abs(last - np.abs(np.arange(-1, last + 2)))  # rows beyond the ends
     bands = (pixels[mirrored[first : first + rows + 2]] for first in range(0, last + 1, rows))
     sums = [_stretch_sums(_bend(_narrow(band, spare_bits))) for band in bands]
-    oddness = np.concatenate(sums) // 2
+    oddness: NDArray[np.uint16] = np.concatenate(sums) // 2
+    return oddness
+
+
+def _usual(oddness: NDArray[np.uint16]) -> float:
+    """Return the median of stretches, from a seventh of them."""
     some = oddness.ravel()[::7]
-    usual = float(np.partition(some, some.size // 2)[some.size // 2])
-    limit = max(_ODD_TIMES * usual, _ODD_SHARE * largest * STRETCH_PX)
-    return oddness > limit, oddness
+    return float(np.partition(some, some.size // 2)[some.size // 2])
 
 
 def _bend(band: NDArray[np.int16]) -> NDArray[np.int16]:
