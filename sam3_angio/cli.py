@@ -196,6 +196,26 @@ def pretrain_tiny(
 
 
 @_commands.command()
+def doctor(
+    dataset: Annotated[Path, typer.Option(help="Folder of the data set.")] = Path("dataset"),
+) -> None:
+    """Say whether this machine can train what params.yaml asks for; exit code 1 if it cannot.
+
+    The table holds nothing personal and may be pasted into an issue. Example: sam3-angio doctor
+    """
+    from sam3_angio.config import load_config
+    from sam3_angio.detector.doctor import diagnose
+    from sam3_angio.detector.machine import this_machine
+    from sam3_angio.detector.preflight import finding_table
+    from sam3_angio.detector.run_folder import runs_root
+
+    findings = diagnose(load_config(), this_machine(runs_root()), dataset)
+    Console().print(finding_table(findings))
+    wrong = any(finding.verdict == "error" for finding in findings)
+    raise typer.Exit(code=1 if wrong else 0)
+
+
+@_commands.command()
 def profile(
     name: Annotated[str, typer.Argument(help="Of a file in the folder of profiles.")],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show, but do not write.")] = False,

@@ -195,6 +195,18 @@ def test_a_loss_that_is_not_finite_stops_with_the_frames_of_the_batch(project):
     assert not (project / OUTS.model).exists()
 
 
+def test_a_machine_that_cannot_finish_a_training_is_told_before_it_begins(project, monkeypatch):
+    from dataclasses import replace
+
+    from sam3_angio.detector import training
+
+    looked = training.this_machine
+    monkeypatch.setattr(training, "this_machine", lambda work: replace(looked(work), disk_bytes=1))
+    assert run_workers(train, folder=project, count=2) == [1, 0]
+    assert "Phase 1 cannot run on this machine" in log_of(project)
+    assert not list((project / "runs").glob("p*"))  # neither prepared frames nor a run
+
+
 def test_a_second_training_is_refused_while_one_runs(project, monkeypatch):
     from filelock import FileLock
 

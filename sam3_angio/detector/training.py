@@ -7,6 +7,7 @@ predictions are moved to their places when all of it has succeeded.
 from __future__ import annotations
 
 import math
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,9 @@ from sam3_angio.config import load_config
 from sam3_angio.detector.build import model_spec, tokenizer
 from sam3_angio.detector.checkpoint import save_weights
 from sam3_angio.detector.frames import FrameSet, load_frames, prepare
+from sam3_angio.detector.machine import this_machine
 from sam3_angio.detector.predict import predict
+from sam3_angio.detector.preflight import examine, need_of, require_none_wrong, tell_warnings
 from sam3_angio.detector.recipe import compose_recipe
 from sam3_angio.detector.run_folder import (
     Origin,
@@ -167,6 +170,7 @@ def train_phase(job: Job, *, dataset: Path, outs: Outs) -> None:
     # Every worker reads for itself; the first one goes ahead and reports what is wrong.
     plan = first_worker_does(lambda: _plan(job, dataset, outs.curves))
     plan = plan or _plan(job, dataset, outs.curves)
+    first_worker_does(lambda: _preflight(plan))
     first_worker_does(lambda: _prepare_stores(plan))
     trainer = instantiate(_recipe(plan).trainer, _recursive_=False)
     trainer.run()
@@ -297,7 +301,7 @@ def _recipe(plan: _Plan) -> DictConfig:
         "label": plan.job.label,
         "accelerator": accelerator(),
         "queries": model_spec(**_size(parameters)).queries,
-        "frozen": [part for key, part in _FROZEN_BY.items() if plan.settings[key]],
+        "frozen": frozen_parts(plan.settings),
         "initial": None if start is None else str(start),
         "folder": str(plan.folder),
         "curves": str(plan.curves),
@@ -308,6 +312,27 @@ def _recipe(plan: _Plan) -> DictConfig:
         **plan.job.run,
     }
     return compose_recipe(plan.job.recipe, parameters, run)
+
+
+def frozen_parts(settings: Mapping[str, Any]) -> list[str]:
+    """Return the modules that a phase's section of ``params.yaml`` leaves untrained."""
+    return [part for key, part in _FROZEN_BY.items() if settings[key]]
+
+
+def _preflight(plan: _Plan) -> None:
+    """Stop, before anything is made, what cannot come to its end on this machine."""
+    kept = plan.folder / "state" / "checkpoint.pt"
+    workers = plan.origin.workers
+    need = need_of(
+        _recipe(plan),
+        workers=workers,
+        nodes=workers // int(os.environ.get("LOCAL_WORLD_SIZE", workers)),
+        frames=len(plan.splits["train"].images),
+        kept_bytes=kept.stat().st_size if kept.is_file() else 0,
+    )
+    findings = examine(this_machine(runs_root()), [need])
+    require_none_wrong(plan.job.label, findings)
+    tell_warnings(findings)
 
 
 def _prepare_stores(plan: _Plan) -> None:

@@ -21,6 +21,14 @@ _PAGE = f"https://huggingface.co/{_REPOSITORY}"
 _OTHER_WAY = f"Or download {_FILE} elsewhere and give its path as model.checkpoint."
 
 
+def stored_weights() -> Path | None:
+    """Return Meta's ``sam3.pt`` if it was downloaded before."""
+    from huggingface_hub import try_to_load_from_cache
+
+    kept = try_to_load_from_cache(_REPOSITORY, _FILE)
+    return Path(kept) if isinstance(kept, str) else None
+
+
 def published_weights() -> Path:
     """Return Meta's ``sam3.pt``, downloaded when it is asked for the first time (3.4 GB).
 
@@ -29,13 +37,13 @@ def published_weights() -> Path:
     ConfigError
         The account has no access, there is no token, the hub is out of reach, or the disk is full.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     from huggingface_hub.utils import httpx
 
-    kept = try_to_load_from_cache(_REPOSITORY, _FILE)
-    if isinstance(kept, str):
-        return Path(kept)
+    kept = stored_weights()
+    if kept is not None:
+        return kept
     try:
         return Path(hf_hub_download(_REPOSITORY, _FILE))
     except HfHubHTTPError as error:
