@@ -72,6 +72,8 @@ def read_mask(path: Path) -> MaskFile:
         raise
     except FileNotFoundError:
         raise DataError.at(path.name, "the file is missing.") from None
+    except Image.DecompressionBombError:
+        raise DataError.at(path.name, f"a side is longer than {MAX_SIDE_PX} pixels.") from None
     except (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error):
         raise DataError.at(path.name, "damaged, or neither a PNG picture nor an array.") from None
     levels = set(np.unique(values).tolist())

@@ -29,7 +29,8 @@ from sam3_angio.strict_json import read_json
 Points = NDArray[np.float64]
 
 MAX_CONTOUR_BYTES = 16 * 2**20
-_MAX_POINTS = 20_000
+_MAX_POINTS = 4_000
+_SIDES_AT_ONCE = 64
 
 #: Of what the polygon encloses, the share that must survive the signed (shoelace) sum.
 _MIN_SIGNED_SHARE = 0.5
@@ -299,12 +300,16 @@ def crossings(polygon: Points) -> int:
         return 0
     start, end = polygon, np.roll(polygon, -1, axis=0)
     low, high = np.minimum(start, end), np.maximum(start, end)
-    overlap = ((low[:, None] <= high[None]) & (low[None] <= high[:, None])).all(axis=2)
-    first, second = np.nonzero(np.triu(overlap, k=1))
-    a, b, c, d = start[first], end[first], start[second], end[second]
-    apart_1 = _side(a, b, c) * _side(a, b, d) < 0
-    apart_2 = _side(c, d, a) * _side(c, d, b) < 0
-    return int(np.sum(apart_1 & apart_2))
+    count = 0
+    for row in range(0, len(polygon), _SIDES_AT_ONCE):  # all pairs at once may take gigabytes
+        some = slice(row, row + _SIDES_AT_ONCE)
+        overlap = ((low[some, None] <= high) & (low <= high[some, None])).all(axis=2)
+        first, second = np.nonzero(np.triu(overlap, k=1 + row))
+        a, b, c, d = start[some][first], end[some][first], start[second], end[second]
+        apart_1 = _side(a, b, c) * _side(a, b, d) < 0
+        apart_2 = _side(c, d, a) * _side(c, d, b) < 0
+        count += int(np.sum(apart_1 & apart_2))
+    return count
 
 
 def _side(a: Points, b: Points, point: Points) -> NDArray[np.float64]:
@@ -336,6 +341,8 @@ def contour_faults(contour: SegmentContour, file: str, shape: tuple[int, int]) -
     if _edges_run_apart(contour):
         message = "the two edges run in opposite directions."
         return [*faults, _fault(file, "right_edge", message)]
+    if max(_extent(polygon)) > 2 * max(shape):
+        return faults  # most of it is outside: nothing more can be told
     count = crossings(polygon)
     enclosed = polygon_mask(polygon - polygon.min(axis=0), _extent(polygon)).sum()
     if count:
