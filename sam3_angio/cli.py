@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -15,6 +16,9 @@ from sam3_angio import __version__
 from sam3_angio.command import reporting
 from sam3_angio.errors import AngioError, ConfigError, DataError
 from sam3_angio.exchange.commands import commands as exchange_commands
+
+if TYPE_CHECKING:
+    from sam3_angio.checking.finding import CheckReport
 
 
 class PrimarySignOption(StrEnum):
@@ -121,7 +125,7 @@ def import_(
 
 
 @_commands.command()
-def check(
+def check(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     target: Annotated[
         Path, typer.Argument(help="Data folder, or a site's table before its import.")
     ] = Path("data"),
@@ -136,6 +140,9 @@ def check(
         list[str] | None, typer.Option("--map", help="For a table: as for import.")
     ] = None,
     decode: Annotated[bool, typer.Option(help="Decode each analysed frame, too.")] = True,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="Check DVC's cache instead: content against names.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the findings as JSON.")
     ] = None,
@@ -147,23 +154,14 @@ def check(
 
     Example: sam3-angio check --json findings.json
     """
-    from sam3_angio.checking.data_set import check_data, check_site
     from sam3_angio.checking.listing import finding_table, summary, write_csv, write_report
-    from sam3_angio.config import load_config
 
-    root = dicom_root or Path(load_config().data.dicom_root)
-    if target.is_dir():
-        report = check_data(target, dicom_root=root, decode=decode)
-    elif primary_sign is None:
-        raise ConfigError("A site's table needs --primary-sign: RAO+ or LAO+.")
+    if cache:
+        from sam3_angio.checking.cache import cache_folder, check_cache
+
+        report, counted = check_cache(cache_folder(Path.cwd())), "files"
     else:
-        report = check_site(
-            target,
-            dicom_root=root,
-            primary_sign=primary_sign.value,
-            path_maps=map_ or (),
-            decode=decode,
-        )
+        report, counted = _checked(target, dicom_root, primary_sign, map_ or (), decode), "rows"
     if json_file:
         write_report(json_file, report)
     if csv_file:
@@ -171,8 +169,33 @@ def check(
     console = Console()
     if report.findings:
         console.print(finding_table(report))
-    console.print(summary(report), highlight=False)
+    console.print(summary(report, counted), highlight=False)
     raise typer.Exit(code=1 if report.errors else 0)
+
+
+def _checked(
+    target: Path,
+    dicom_root: Path | None,
+    primary_sign: PrimarySignOption | None,
+    path_maps: Sequence[str],
+    decode: bool,
+) -> CheckReport:
+    """Check a data folder, or a site's table."""
+    from sam3_angio.checking.data_set import check_data, check_site
+    from sam3_angio.config import load_config
+
+    root = dicom_root or Path(load_config().data.dicom_root)
+    if target.is_dir():
+        return check_data(target, dicom_root=root, decode=decode)
+    if primary_sign is None:
+        raise ConfigError("A site's table needs --primary-sign: RAO+ or LAO+.")
+    return check_site(
+        target,
+        dicom_root=root,
+        primary_sign=primary_sign.value,
+        path_maps=path_maps,
+        decode=decode,
+    )
 
 
 @_commands.command("pretrain-tiny")

@@ -28,9 +28,9 @@ def finding_table(report: CheckReport, most: int = 50) -> Table:
     return table
 
 
-def summary(report: CheckReport) -> str:
-    """Return the counts in one line."""
-    return f"{report.rows} rows: {report.errors} errors, {report.warnings} warnings"
+def summary(report: CheckReport, counted: str = "rows") -> str:
+    """Return the counts in one line; `counted` says of what."""
+    return f"{report.rows} {counted}: {report.errors} errors, {report.warnings} warnings"
 
 
 def write_csv(path: Path, report: CheckReport) -> None:
