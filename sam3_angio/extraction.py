@@ -28,6 +28,7 @@ from pathlib import Path
 from PIL import Image
 
 from sam3_angio.acquisition import ViewAngle
+from sam3_angio.children import end_with_parent
 from sam3_angio.dicom import XAFrame, read_frame
 from sam3_angio.dicom.display import display_8bit, display_kind
 from sam3_angio.dicom.spacing import contradicts, object_spacing
@@ -191,7 +192,12 @@ def _alone(
 
 def _pool(processes: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(processes, mp_context=context, initializer=_limit_memory)
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=_begin)
+
+
+def _begin() -> None:
+    end_with_parent()
+    _limit_memory()
 
 
 def _limit_memory() -> None:

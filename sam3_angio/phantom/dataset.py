@@ -152,17 +152,5 @@ def _simulated(
         return
     # spawned on every system, so that workers start from the same state
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=end_with_parent) as pool:
         yield from pool.map(write_one, numbers)
-
-
-def _end_with_parent() -> None:
-    """Make a worker end when the process that started it is killed, instead of waiting for it."""
-    parent = multiprocessing.parent_process()
-
-    def wait() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

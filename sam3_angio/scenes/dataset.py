@@ -24,6 +24,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sam3_angio.children import end_with_parent
 from sam3_angio.coco import encode_mask, mask_box
 from sam3_angio.errors import DataError
 from sam3_angio.files import replacing, write_json
@@ -98,7 +99,7 @@ def _drawn(folder: Path, plan: ScenePlan, processes: int) -> Iterator[Iterable[_
     if processes == 1:
         yield map(draw, seeds)
         return
-    with ProcessPoolExecutor(max_workers=processes) as pool:
+    with ProcessPoolExecutor(processes, initializer=end_with_parent) as pool:
         yield pool.map(draw, seeds, chunksize=16)
 
 

@@ -26,6 +26,7 @@ from typing import Literal
 import numpy as np
 from pycocotools import mask as coco_mask
 
+from sam3_angio.children import end_with_parent
 from sam3_angio.coco import Rle, decode_mask
 from sam3_angio.errors import ConfigError, Fault
 from sam3_angio.progress import tracked
@@ -190,7 +191,9 @@ def score_frames(
         scores = list(tracked(map(work, frames), len(frames), _LABEL))
     else:
         # Workers start afresh on every system: forking while a progress bar is drawn is unsafe.
-        with ProcessPoolExecutor(processes or None, mp_context=get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            processes or None, mp_context=get_context("spawn"), initializer=end_with_parent
+        ) as pool:
             done = pool.map(work, frames, chunksize=_CHUNK)
             scores = list(tracked(done, len(frames), _LABEL))
     return tuple(

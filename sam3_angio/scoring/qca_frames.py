@@ -31,6 +31,7 @@ import numpy as np
 from PIL import Image
 
 from sam3_angio.acquisition import PixelSpacing
+from sam3_angio.children import end_with_parent
 from sam3_angio.coco import ImageEntry, Rle, decode_mask, load_document
 from sam3_angio.errors import DataError
 from sam3_angio.lesion_labels import Measured, read_measurements
@@ -129,7 +130,9 @@ def measure_segments(segments: Sequence[Segment], workers: int = 0) -> tuple[Mea
     label = "Measuring diameters"
     if workers == 1:
         return tuple(map(measure_segment, tracked(segments, len(segments), label)))
-    with ProcessPoolExecutor(workers or None, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        workers or None, mp_context=get_context("spawn"), initializer=end_with_parent
+    ) as pool:
         found = pool.map(measure_segment, segments, chunksize=_CHUNK)
         return tuple(tracked(found, len(segments), label))
 

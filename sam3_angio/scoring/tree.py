@@ -25,6 +25,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from sam3_angio.children import end_with_parent
 from sam3_angio.coco import decode_mask
 from sam3_angio.progress import tracked
 from sam3_angio.scoring.cases import Reference, TreeCase
@@ -140,6 +141,8 @@ def score_cases(
     if processes == 1:
         return tuple(tracked(map(work, cases), len(cases), _LABEL))
     # Workers start afresh on every system: forking a process that draws a progress bar is unsafe.
-    with ProcessPoolExecutor(processes or None, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        processes or None, mp_context=get_context("spawn"), initializer=end_with_parent
+    ) as pool:
         scores = pool.map(work, cases, chunksize=_CHUNK)
         return tuple(tracked(scores, len(cases), _LABEL))
