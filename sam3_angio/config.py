@@ -222,6 +222,22 @@ class Phase4Config(NamedPhaseConfig):
     start: Literal["auto", "phase2", "none"]
 
 
+class BaselineConfig(_Section):
+    """The U-Net beside Phase 1."""
+
+    epochs: Count
+    batch_size: Count
+    lr: Rate
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    clip: Annotated[float, Field(gt=0, le=1000)]
+    channels: Annotated[tuple[Count, ...], Field(min_length=2, max_length=8)]
+    contrast: Annotated[float, Field(ge=0, le=0.5)]
+    rotation_deg: Annotated[float, Field(ge=0, le=30)]
+    scale: Annotated[float, Field(ge=0, le=0.3)]
+    shift: Annotated[float, Field(ge=0, le=0.2)]
+    val_every: Count
+
+
 class EvaluateConfig(_Section):
     """Scores and their uncertainty."""
 
@@ -254,6 +270,7 @@ class Config(_Section):
     train_phase2: Phase2Config
     train_phase3: Phase3Config
     train_phase4: Phase4Config
+    train_baseline: BaselineConfig
     evaluate: EvaluateConfig
     machine: MachineConfig
 

@@ -176,8 +176,9 @@ def write_miniature(folder: Path, frames: list[Frame], truth: str = "phantom") -
         for frame in frames
         if frame.semantic is not None
     ]
-    write_json(folder / "predictions" / "phase1" / "queries.json", queries)
-    write_json(folder / "predictions" / "phase1" / "results.json", results)
+    for model in ("phase1", "baseline"):  # both are asked the same
+        write_json(folder / "predictions" / model / "queries.json", queries)
+        write_json(folder / "predictions" / model / "results.json", results)
     cases = drawn_cases(frames=4, patients=2)
     write_data(folder, cases, truth)
     write_composition(folder, frames, [case.image for case in cases])
@@ -313,7 +314,7 @@ def test_without_a_known_truth_its_rows_are_absent(workspace):
     metrics = run_stage(workspace)
     assert list(metrics["dice"]) == ["pseudo"]
     assert not {"teacher_dice", "beats_teacher"} & metrics.keys()
-    for name in ("phase1_frames.csv", "phase1_groups.csv"):
+    for name in ("phase1_frames.csv", "phase1_groups.csv", "baseline_groups.csv"):
         text = (workspace / "metrics" / name).read_text(encoding="utf-8")
         assert "truth" not in text
         assert "teacher" not in text
@@ -325,6 +326,25 @@ def test_one_patient_has_figures_without_intervals(workspace):
     assert metrics["dice"]["truth"]["low"] is None
     assert metrics["dice"]["truth"]["mean"] > 0.9
     assert "Too few patients" in str(render_result(metrics).caption)
+
+
+# ---- the baseline beside it --------------------------------------------------------------------
+
+
+def test_the_baseline_is_scored_by_the_same_code(workspace):
+    write_miniature(workspace, miniature())
+    metrics = run_stage(workspace)
+    baseline = json.loads((workspace / "metrics/baseline.json").read_text(encoding="utf-8"))
+    assert baseline == metrics  # it was given the same answers
+
+
+def test_the_terminals_table_has_the_baseline_beside_phase_1(workspace):
+    write_miniature(workspace, miniature())
+    metrics = run_stage(workspace)
+    alone, beside = render_result(metrics), render_result(metrics, metrics)
+    assert len(beside.columns) == 2 * len(alone.columns) - 1
+    assert str(beside.columns[-1].header) == "U-Net against pseudo-label"
+    assert list(beside.columns[-1].cells) == list(beside.columns[-3].cells)
 
 
 # ---- files -------------------------------------------------------------------------------------

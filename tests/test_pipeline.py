@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 PATIENTS, SEED = 5, 11
 STAGES = (
     "extract", "convert", "split", "train_phase1", "train_phase2", "train_phase3", "train_phase4",
-    "evaluate",
+    "train_baseline", "evaluate",
 )  # fmt: skip
 
 
@@ -93,6 +93,7 @@ def clone(tmp_path_factory):
         train_phase3__epochs=1,
         train_phase3__arms=["none", "exemplar"],
         train_phase4__epochs=1,
+        train_baseline__epochs=2,
         evaluate__bootstrap_samples=200,
         split__val_fraction=0.4,
         split__seed=5,  # three patients train, two validate

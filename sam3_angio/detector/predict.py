@@ -279,7 +279,7 @@ def predict(
     if dist.get_rank() == 0:
         found = tracked(found, len(prompts), "Predicting")
     rows = [
-        _rows(answer, prompt.phrase, images[answer.image_id], instances)
+        answer_rows(answer, prompt.phrase, images[answer.image_id], instances)
         for answer, prompt in zip(found, prompts, strict=True)
     ]
     parts = out.parent
@@ -294,7 +294,20 @@ def _merge(parts: Path, out: Path) -> None:
         for path in sorted(parts.glob("predictions_*.json"))
         for row in json.loads(path.read_text(encoding="utf-8"))
     ]
-    rows.sort(key=lambda row: (row["query"]["image_id"], row["query"]["phrase"]))
+    write_rows(rows, out)
+
+
+def write_rows(rows: Iterable[dict[str, Any]], out: Path) -> None:
+    """Write answers as the folder of predictions that the scores read.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Of :func:`answer_rows`, in any order.
+    out : Path
+        Folder of ``queries.json`` and ``results.json``.
+    """
+    rows = sorted(rows, key=lambda row: (row["query"]["image_id"], row["query"]["phrase"]))
     queries = [{"query_id": place, **row["query"]} for place, row in enumerate(rows, start=1)]
     results = [
         {"query_id": place, **result}
@@ -307,7 +320,19 @@ def _merge(parts: Path, out: Path) -> None:
         write_json(folder / "results.json", results)
 
 
-def _rows(answer: Answer, phrase: str, image: ImageEntry, instances: int) -> dict[str, Any]:
+def answer_rows(answer: Answer, phrase: str, image: ImageEntry, instances: int) -> dict[str, Any]:
+    """Return an answer as the entries of ``queries.json`` and ``results.json``, without numbers.
+
+    Parameters
+    ----------
+    answer : Answer
+    phrase : str
+        Plain phrase that was asked.
+    image : ImageEntry
+        Of the frame; masks are brought to its size.
+    instances : int
+        How many of the best-scored instances are kept.
+    """
     query = {
         "image_id": answer.image_id,
         "frame_id": image.frame_id,

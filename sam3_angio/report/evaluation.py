@@ -14,7 +14,7 @@ from sam3_angio.report.gallery import PictureGroup, confused_group, tree_groups
 from sam3_angio.report.overlays import write_overlays
 from sam3_angio.report.page import PageContent, draw_charts, write_page
 from sam3_angio.report.page_figures import read_documents
-from sam3_angio.report.phase1 import write_metrics
+from sam3_angio.report.phase1 import write_figures, write_metrics
 from sam3_angio.report.phase2 import write_phase2
 from sam3_angio.report.phase3 import write_phase3
 from sam3_angio.report.phase4 import write_phase4
@@ -119,6 +119,7 @@ def evaluate_phases(sources: Sources, config: Config, *, metrics: Path, report: 
     with replacing(report) as pages, replacing_entries(metrics, last="phase1.json") as figures:
         pages.mkdir()
         trees = _evaluate_tree(sources, rules, figures, pages / "phase1" / "overlays")
+        _evaluate_baseline(sources, rules, figures)
         names = _evaluate_names(sources, rules, figures)
         _evaluate_lesions(sources, rules, figures)
         documents = read_documents(figures)
@@ -133,10 +134,18 @@ def evaluate_phases(sources: Sources, config: Config, *, metrics: Path, report: 
         write_text(figures / "checklist.md", fill_checklist(documents, content.composition))
 
 
-def _evaluate_tree(sources: Sources, rules: Rules, metrics: Path, overlays: Path) -> Phase1Scores:
-    cases = read_cases(sources.dataset, sources.truth, sources.predictions / "phase1")
+def _score_trees(sources: Sources, rules: Rules, of: str) -> Phase1Scores:
+    cases = read_cases(sources.dataset, sources.truth, sources.predictions / of)
     frames = score_cases(cases, rules.threshold, rules.processes)
-    trees = summarise(frames, rules.tree_from, rules.threshold, rules.resampling)
+    return summarise(frames, rules.tree_from, rules.threshold, rules.resampling)
+
+
+def _evaluate_baseline(sources: Sources, rules: Rules, metrics: Path) -> None:
+    write_figures(metrics, "baseline", _score_trees(sources, rules, "baseline"))
+
+
+def _evaluate_tree(sources: Sources, rules: Rules, metrics: Path, overlays: Path) -> Phase1Scores:
+    trees = _score_trees(sources, rules, "phase1")
     write_metrics(metrics, trees)
     write_overlays(overlays, sources.dataset / "val" / "images", trees, rules.overlays)
     return trees

@@ -1,4 +1,4 @@
-"""Phase 1 as files: ``metrics/phase1.json`` and its two tables.
+"""Phase 1 as files: ``metrics/phase1.json`` and its two tables; the same for the baseline.
 
 Conventions
 -----------
@@ -36,12 +36,24 @@ def write_metrics(folder: Path, scores: Phase1Scores) -> dict[str, Any]:
     dict
         The content of ``phase1.json``.
     """
-    document = metrics_document(scores)
-    write_json(folder / "phase1.json", document)
-    write_table(folder / "phase1_frames.csv", *frame_table(scores))
-    write_table(folder / "phase1_groups.csv", *group_table(scores))
+    document = write_figures(folder, "phase1", scores)
     for name, table in all_curves(scores).items():
         write_table(folder / "phase1_plots" / f"{name}.csv", *table)
+    return document
+
+
+def write_figures(folder: Path, name: str, scores: Phase1Scores) -> dict[str, Any]:
+    """Write ``{name}.json``, ``{name}_frames.csv`` and ``{name}_groups.csv``.
+
+    Returns
+    -------
+    dict
+        The content of ``{name}.json``.
+    """
+    document = metrics_document(scores)
+    write_json(folder / f"{name}.json", document)
+    write_table(folder / f"{name}_frames.csv", *frame_table(scores))
+    write_table(folder / f"{name}_groups.csv", *group_table(scores))
     return document
 
 

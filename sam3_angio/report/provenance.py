@@ -35,6 +35,7 @@ _CODE = ("sam3_angio", "stages", "params.yaml", "requirements.lock")
 
 _PHASES = {
     "phase1": "Phase 1",
+    "baseline": "Baseline",
     "phase2": "Phase 2",
     "phase4": "Phase 4",
 }

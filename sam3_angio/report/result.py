@@ -48,13 +48,15 @@ _ARM_COLUMNS = (
 _COLUMNS = (("against truth", "truth"), ("against pseudo-label", "pseudo"))
 
 
-def render_result(metrics: Mapping[str, Any]) -> Table:
-    """Return the figures of ``metrics/phase1.json`` as a table.
+def render_result(metrics: Mapping[str, Any], baseline: Mapping[str, Any] | None = None) -> Table:
+    """Return the figures of ``metrics/phase1.json`` as a table, beside those of the baseline.
 
     Parameters
     ----------
     metrics : mapping
         The document that ``evaluate`` writes.
+    baseline : mapping or None
+        ``metrics/baseline.json``, of the same frames.
     """
     count = metrics["count"]
     table = Table(
@@ -62,13 +64,15 @@ def render_result(metrics: Mapping[str, Any]) -> Table:
         "unseen in training",
         caption=_caption(metrics),
     )
-    columns = [(title, key) for title, key in _COLUMNS if key in metrics["dice"]]
+    columns = [(title, metrics, key) for title, key in _COLUMNS if key in metrics["dice"]]
+    if baseline is not None:
+        columns += [(f"U-Net {title}", baseline, key) for title, _, key in columns]
     table.add_column("")
-    for title, _ in columns:
+    for title, _, _ in columns:
         table.add_column(title, justify="right")
     for name, key in _ROWS:
         if key in metrics:
-            table.add_row(name, *(cell(metrics[key].get(column)) for _, column in columns))
+            table.add_row(name, *(cell(of.get(key, {}).get(side)) for _, of, side in columns))
     return table
 
 
@@ -146,15 +150,19 @@ def _verdict(difference: Mapping[str, Any]) -> str:
 
 
 #: Documents in ``metrics/`` and what makes tables of them.
-_RENDERERS = {
-    "phase1.json": render_result,
-    "phase2.json": render_segments,
-    "phase3.json": render_arms,
-}
+_RENDERERS = {"phase2": render_segments, "phase3": render_arms}
 
 
 def result_tables(folder: Path) -> Iterator[Table]:
     """Yield the table of every phase whose metrics are there."""
+    names = ("phase1", "baseline", *_RENDERERS)
+    documents = {
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in names
+        if (folder / f"{name}.json").is_file()
+    }
+    if "phase1" in documents:
+        yield render_result(documents["phase1"], documents.get("baseline"))
     for name, render in _RENDERERS.items():
-        if (folder / name).is_file():
-            yield render(json.loads((folder / name).read_text(encoding="utf-8")))
+        if name in documents:
+            yield render(documents[name])

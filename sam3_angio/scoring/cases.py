@@ -153,7 +153,7 @@ def _faults(
         query = queries.get(image.frame_id)
         if query is None:
             message = f"{image.frame_id} was not asked for '{TREE_PHRASE}'."
-            yield Fault(file="queries.json", message=message, fix="Run train_phase1 again.")
+            yield Fault(file="queries.json", message=message, fix="Run its training again.")
         else:
             answers = [instance.mask for instance in query.instances]
             yield from _size_faults("results.json", image, [*answers, query.semantic])
