@@ -198,6 +198,23 @@ def _checked(
     )
 
 
+@_commands.command()
+def guard(
+    history: Annotated[
+        bool, typer.Option("--history", help="Look at all that is in Git, not at what is staged.")
+    ] = False,
+) -> None:
+    """Refuse patients' data in what is about to be committed; hooks/pre-commit runs this.
+
+    Example: git config core.hooksPath hooks
+    """
+    from sam3_angio.disclosure import history_disclosures, staged_disclosures
+
+    faults = (history_disclosures if history else staged_disclosures)(Path.cwd())
+    if faults:
+        raise DataError("Patients' data would be disclosed:", faults)
+
+
 @_commands.command("pretrain-tiny")
 def pretrain_tiny(
     out: Annotated[Path, typer.Option(help="Folder of tiny.pt and its card.")] = Path(
