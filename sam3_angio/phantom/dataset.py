@@ -14,13 +14,13 @@ import json
 import multiprocessing
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from sam3_angio.children import end_with_parent
 from sam3_angio.errors import ConfigError
 from sam3_angio.files import replacing
 from sam3_angio.intake.importing import ImportSummary, import_table
