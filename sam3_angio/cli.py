@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from sam3_angio import __version__
+from sam3_angio.analysis.commands import commands as analysis_commands
 from sam3_angio.command import reporting
 from sam3_angio.errors import AngioError, ConfigError, DataError
 from sam3_angio.exchange.commands import commands as exchange_commands
@@ -35,6 +36,7 @@ _commands = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="SAM 3 on coronary angiograms. Research use only; not a medical device.",
 )
+_commands.add_typer(analysis_commands)
 _commands.add_typer(exchange_commands)
 
 

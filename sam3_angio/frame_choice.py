@@ -14,6 +14,7 @@ the R wave, which is end-diastole, and grows to 1.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -169,11 +170,15 @@ def header_phases(header: Dataset) -> NDArray[np.float64] | None:
     """Return the heart phase of each frame from the ECG curve of a run's header.
 
     The curve (retired groups 50xx, PS3.3-2004 C.10.2) is taken to span the run, whose frames are
-    Frame Time apart. None without a curve, a frame time or two R waves.
+    Frame Time apart. None without a curve, a frame time or two R waves, or where an element of
+    these is no number.
     """
-    frames, step_ms = int(header.get("NumberOfFrames", 1)), float(header.get("FrameTime") or 0)
-    ecg = _ecg_curve(header)
-    if ecg is None or not step_ms > 0:
+    try:
+        frames, step_ms = int(header.get("NumberOfFrames", 1)), float(header.get("FrameTime") or 0)
+        ecg = _ecg_curve(header)
+    except (TypeError, ValueError, OverflowError):  # of pydicom, when it is asked for the value
+        return None
+    if ecg is None or not 0 < step_ms < math.inf:
         return None
     times_s = np.arange(frames) * step_ms / 1000
     return frame_phases(ecg, len(ecg) / (frames * step_ms / 1000), times_s)

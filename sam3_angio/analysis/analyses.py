@@ -1,0 +1,139 @@
+"""The way of one run from its file to its results, and of several, none stopping the others.
+
+Conventions
+-----------
+In errors a run goes by its position among all that were given, ``run 2 of 3``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sam3_angio.analysis.findings import Rules, lesion_findings, segment_findings, tree_finding
+from sam3_angio.analysis.inputs import pseudonym
+from sam3_angio.analysis.models import Models
+from sam3_angio.analysis.run_frame import RunFrame, read_run_frame
+from sam3_angio.detector.found import PhraseAnswer
+from sam3_angio.errors import AngioError, DataError, Fault
+from sam3_angio.progress import tracked
+from sam3_angio.results import FrameAnalysis, write_analysis
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How runs are analysed and written.
+
+    Attributes
+    ----------
+    out : Path
+        Results of a run go into a folder of it.
+    frame : int or None
+        An explicit frame, from 0, of every run.
+    percentiles : tuple of float
+        Of the display, see :func:`~sam3_angio.analysis.run_frame.read_run_frame`.
+    rules : Rules
+    identified : bool
+        Whether the DICOM objects keep the patient's and the study's modules.
+    """
+
+    out: Path
+    frame: int | None
+    percentiles: tuple[float, float]
+    rules: Rules
+    identified: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a run.
+
+    Attributes
+    ----------
+    position : str
+    analysis : FrameAnalysis or None
+        None where it failed.
+    faults : tuple of Fault
+        Why it failed.
+    """
+
+    position: str
+    analysis: FrameAnalysis | None
+    faults: tuple[Fault, ...]
+
+
+def analyse_runs(runs: Sequence[Path], models: Models, settings: Settings) -> Iterator[Outcome]:
+    """Analyse runs one by one, with progress; yield what became of each.
+
+    Parameters
+    ----------
+    runs : sequence of Path
+    models : Models
+    settings : Settings
+    """
+    for place, path in enumerate(tracked(runs, len(runs), "Analysing runs"), 1):
+        yield _outcome(path, f"run {place} of {len(runs)}", models, settings)
+
+
+def _outcome(path: Path, position: str, models: Models, settings: Settings) -> Outcome:
+    try:
+        analysis = analyse_run(path, models, settings, position=position)
+        folder = settings.out / analysis.name
+        write_analysis(analysis, folder, identified=settings.identified)
+    except AngioError as error:
+        faults = error.faults or (Fault(file=position, message=error.headline),)
+        return Outcome(position=position, analysis=None, faults=faults)
+    except OSError as error:
+        reason = error.strerror or "input or output error"
+        fault = Fault(file=position, message=f"its results cannot be written ({reason}).")
+        return Outcome(position=position, analysis=None, faults=(fault,))
+    return Outcome(position=position, analysis=analysis, faults=())
+
+
+def analyse_run(path: Path, models: Models, settings: Settings, *, position: str) -> FrameAnalysis:
+    """Analyse one run; nothing is written.
+
+    Parameters
+    ----------
+    path : Path
+    models : Models
+    settings : Settings
+    position : str
+        What the run is called in errors.
+
+    Raises
+    ------
+    DataError
+        The run cannot be read, or its view is unknown to a model that is told it.
+    """
+    frame = read_run_frame(
+        path, name=position, wanted=settings.frame, percentiles=settings.percentiles
+    )
+    (tree,) = models.tree.ask(frame.picture, models.tree.published.prompts(frame.view))
+    named = _named(models, frame, position)
+    segments = segment_findings(named, frame.picture, frame.spacing, settings.rules)
+    return FrameAnalysis(
+        name=pseudonym(path, position=position),
+        source=frame.source,
+        frame_index=frame.index,
+        frame_reason=frame.reason,
+        picture=frame.picture,
+        view=frame.view,
+        spacing=frame.spacing,
+        tree=tree_finding(tree, settings.rules),
+        segments=segments,
+        lesions=lesion_findings(named, segments, settings.rules),
+        model=models.text,
+    )
+
+
+def _named(models: Models, frame: RunFrame, position: str) -> tuple[PhraseAnswer, ...]:
+    """Ask for segments and stenoses; nothing where nobody is asked for them."""
+    if models.names is None:
+        return ()
+    published = models.names.published
+    if published.needs_view and frame.view is None:
+        message = f"the header has no view angle, which the model of {published.label} is told."
+        raise DataError.at(position, message, "Give a model that is not told the view.")
+    return models.names.ask(frame.picture, published.prompts(frame.view))

@@ -1,0 +1,128 @@
+"""From the answers of the models to findings: tree, named segments with QCA, stenoses.
+
+The rules are those that ``evaluate`` scores by (``evaluate.tree_from``, ``segment_from`` and
+``score_threshold`` of ``params.yaml``). A segment is named where its phrase is said to be there;
+several may be, and their masks may overlap. Diameters are measured on the frame's own pixels
+(:func:`sam3_angio.qca.profile_from_frame`), as Phase 4 is scored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sam3_angio.acquisition import PixelSpacing
+from sam3_angio.anatomy import segments as anatomy
+from sam3_angio.detector.found import BoolArray, PhraseAnswer
+from sam3_angio.errors import DataError
+from sam3_angio.lesion_labels import LESION_CATEGORY
+from sam3_angio.qca import QcaResult, measure, profile_from_frame
+from sam3_angio.results import LesionFinding, SegmentFinding, TreeFinding
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """What of an answer counts.
+
+    Attributes
+    ----------
+    tree_from : {"semantic", "best", "union"}
+        Mask of the tree (:mod:`sam3_angio.scoring.tree`).
+    segment_from : {"best", "semantic"}
+        Mask of a segment (:mod:`sam3_angio.scoring.answers`).
+    threshold : float
+        An instance counts, and a phrase is said to be there, from this score on.
+    """
+
+    tree_from: Literal["semantic", "best", "union"]
+    segment_from: Literal["best", "semantic"]
+    threshold: float
+
+
+def tree_finding(answer: PhraseAnswer, rules: Rules) -> TreeFinding:
+    """Return the vessel tree; its mask may be empty."""
+    if rules.tree_from == "semantic":
+        return TreeFinding(mask=answer.semantic, score=answer.presence)
+    counted = [found.mask for found in answer.instances if found.score >= rules.threshold]
+    chosen = counted[:1] if rules.tree_from == "best" else counted
+    mask = np.zeros(answer.semantic.shape, dtype=np.bool_)
+    for part in chosen:
+        mask = mask | part
+    return TreeFinding(mask=mask, score=answer.presence)
+
+
+def segment_findings(
+    answers: Iterable[PhraseAnswer],
+    picture: NDArray[np.uint8],
+    spacing: PixelSpacing,
+    rules: Rules,
+) -> tuple[SegmentFinding, ...]:
+    """Return the segments that are said to be there, with their measurements, by CASS number.
+
+    Parameters
+    ----------
+    answers : iterable of PhraseAnswer
+        Others than those of segments are passed over.
+    picture : (R, C) ndarray of uint8
+        The frame, on which diameters are measured.
+    spacing : PixelSpacing
+        Nothing is measured where it is unknown.
+    rules : Rules
+    """
+    named = [
+        (answer, _segment_mask(answer, rules))
+        for answer in answers
+        if answer.prompt.category_id in anatomy() and answer.presence >= rules.threshold
+    ]
+    found = [
+        SegmentFinding(
+            cass=answer.prompt.category_id,
+            mask=mask,
+            score=answer.presence,
+            qca=_measured(picture, mask, spacing),
+        )
+        for answer, mask in named
+        if mask.any()
+    ]
+    return tuple(sorted(found, key=lambda segment: segment.cass))
+
+
+def lesion_findings(
+    answers: Iterable[PhraseAnswer], segments: Sequence[SegmentFinding], rules: Rules
+) -> tuple[LesionFinding, ...]:
+    """Return the stenoses that the model outlined, each in the segment that holds most of it."""
+    return tuple(
+        LesionFinding(mask=found.mask, score=found.score, cass=_holder(found.mask, segments))
+        for answer in answers
+        if answer.prompt.category_id == LESION_CATEGORY.id
+        for found in answer.instances
+        if found.score >= rules.threshold and found.mask.any()
+    )
+
+
+def _segment_mask(answer: PhraseAnswer, rules: Rules) -> BoolArray:
+    if rules.segment_from == "semantic":
+        return answer.semantic
+    return answer.instances[0].mask
+
+
+def _holder(lesion: BoolArray, segments: Sequence[SegmentFinding]) -> int | None:
+    shared = {segment.cass: int((segment.mask & lesion).sum()) for segment in segments}
+    most = max(shared, key=lambda cass: shared[cass], default=None)
+    return most if most is not None and shared[most] else None
+
+
+def _measured(
+    picture: NDArray[np.uint8], mask: BoolArray, spacing: PixelSpacing
+) -> QcaResult | None:
+    """Return the measurements; None where there is no scale or the vessel cannot be followed."""
+    if spacing.source == "none":
+        return None
+    try:
+        return measure(profile_from_frame(picture, mask, spacing))
+    except DataError:
+        return None
