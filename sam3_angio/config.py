@@ -113,6 +113,7 @@ class TrainConfig(_Section):
     loader_workers: Annotated[int, Field(ge=0)]
     seed: Seed
     timeout_s: Annotated[int, Field(ge=10, le=86_400)]
+    remember_mb: Annotated[int, Field(ge=0)]
 
 
 Rate = Annotated[float, Field(gt=0, le=1)]

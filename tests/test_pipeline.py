@@ -112,9 +112,10 @@ def test_every_stage_runs_and_dvc_records_it(clone):
 
 def test_git_sees_only_small_files(clone):
     names = clone.run("git", "ls-files").splitlines()
-    assert not [name for name in names if name.endswith((".dcm", ".pt", ".npy"))]
+    (weights,) = (name for name in names if name.endswith((".dcm", ".pt", ".npy")))
+    assert weights == "sam3_angio/detector/weights/tiny.pt"  # the package's own
     assert not [n for n in names if n.startswith(("data/", "dataset/", "frames/", "models/"))]
-    for name in names:
+    for name in set(names) - {weights}:
         assert (clone.path / name).stat().st_size < 1_000_000, name
 
 

@@ -44,6 +44,7 @@ from sam3.train.matcher import BinaryHungarianMatcherV2
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from sam3_angio.detector.remembered import remember
 from sam3_angio.detector.thrifty import ThriftySam3Image
 from sam3_angio.errors import ConfigError, Fault
 
@@ -238,7 +239,9 @@ def build_model(spec: ModelSpec, kind: type[Sam3Image] = ThriftySam3Image) -> Sa
     return model
 
 
-def build(size: str, resolution_px: int, freeze: Sequence[str] = ()) -> Sam3Image:
+def build(
+    size: str, resolution_px: int, freeze: Sequence[str] = (), remember_mb: int = 0
+) -> Sam3Image:
     """Build a named size with some parts frozen; what the packaged configuration calls.
 
     Parameters
@@ -247,8 +250,12 @@ def build(size: str, resolution_px: int, freeze: Sequence[str] = ()) -> Sam3Imag
     resolution_px : int
     freeze : sequence of str
         Module names whose parameters are not trained.
+    remember_mb : int
+        What the vision transformer, if it is among them, may keep of what it saw, in 10⁶ bytes.
     """
-    return frozen(build_model(model_spec(size, resolution_px)), freeze)
+    model = frozen(build_model(model_spec(size, resolution_px)), freeze)
+    remember(model.backbone.vision_backbone.trunk, remember_mb)
+    return model
 
 
 def frozen(model: Sam3Image, parts: Sequence[str]) -> Sam3Image:

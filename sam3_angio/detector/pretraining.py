@@ -160,6 +160,7 @@ def _composed(
         "accelerator": accelerator(),
         "queries": TINY.queries,
         "frozen": [],
+        "remember_mb": 0,
         "initial": None,
         **places,
     }

@@ -49,6 +49,7 @@ _FROZEN_BY = {
     "freeze_text": "backbone.language_backbone.encoder",
     "freeze_vision": "backbone.vision_backbone",
 }
+_ALTERS_PICTURES = ("contrast", "rotation_deg", "scale", "shift")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -302,6 +303,7 @@ def _recipe(plan: _Plan) -> DictConfig:
         "accelerator": accelerator(),
         "queries": model_spec(**_size(parameters)).queries,
         "frozen": frozen_parts(plan.settings),
+        "remember_mb": _remembered_mb(plan),
         "initial": None if start is None else str(start),
         "folder": str(plan.folder),
         "curves": str(plan.curves),
@@ -333,6 +335,14 @@ def _preflight(plan: _Plan) -> None:
     findings = examine(this_machine(runs_root()), [need])
     require_none_wrong(plan.job.label, findings)
     tell_warnings(findings)
+
+
+def _remembered_mb(plan: _Plan) -> int:
+    """Return what the vision transformer may keep; nothing where no picture comes back."""
+    altered = any(plan.settings[key] for key in _ALTERS_PICTURES)
+    if altered or not plan.settings["freeze_vision"]:
+        return 0
+    return int(plan.origin.parameters["train"]["remember_mb"])
 
 
 def _prepare_stores(plan: _Plan) -> None:

@@ -26,6 +26,7 @@ from sam3.model.sam3_image import Sam3Image
 from torch import nn
 
 from sam3_angio.detector.build import build_model, frozen, model_spec
+from sam3_angio.detector.remembered import remember
 from sam3_angio.detector.thrifty import ThriftySam3Image
 from sam3_angio.detector.view_batch import ViewStage
 
@@ -38,7 +39,13 @@ ADDED = "view_"
 _PICTURES_AT_ONCE = 8
 
 
-def build(size: str, resolution_px: int, carrier: Carrier, freeze: Sequence[str] = ()) -> Sam3Image:
+def build(
+    size: str,
+    resolution_px: int,
+    carrier: Carrier,
+    freeze: Sequence[str] = (),
+    remember_mb: int = 0,
+) -> Sam3Image:
     """Build a named size for a carrier; what the packaged configuration calls.
 
     Parameters
@@ -48,10 +55,14 @@ def build(size: str, resolution_px: int, carrier: Carrier, freeze: Sequence[str]
     carrier : {"none", "text", "exemplar", "embedding"}
     freeze : sequence of str
         Module names whose parameters are not trained.
+    remember_mb : int
+        What the vision transformer, if it is among them, may keep of what it saw, in 10⁶ bytes.
     """
     kinds = {"embedding": AngleSam3Image, "exemplar": ExemplarSam3Image}
     kind = kinds.get(carrier, ThriftySam3Image)
-    return frozen(build_model(model_spec(size, resolution_px), kind), freeze)
+    model = frozen(build_model(model_spec(size, resolution_px), kind), freeze)
+    remember(model.backbone.vision_backbone.trunk, remember_mb)
+    return model
 
 
 class _ViewSam3Image(ThriftySam3Image):
