@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from sam3_angio.coco import load_document
 from sam3_angio.config import Config
@@ -18,7 +18,7 @@ from sam3_angio.detector.build import model_spec
 from sam3_angio.detector.lesion_training import findings_job
 from sam3_angio.detector.machine import Machine
 from sam3_angio.detector.preflight import Finding, Need, examine, need_of
-from sam3_angio.detector.recipe import compose_recipe
+from sam3_angio.detector.recipe import compose_recipe, recipe_files
 from sam3_angio.detector.run_folder import parameters_of
 from sam3_angio.detector.runtime import accelerator
 from sam3_angio.detector.training import TREE, Job, frozen_parts, segments_job
@@ -26,9 +26,6 @@ from sam3_angio.detector.view_training import arm_jobs
 from sam3_angio.detector.weights import HUB, NONE, resolve
 from sam3_angio.detector.weights.hub import stored_weights
 from sam3_angio.errors import ConfigError, DataError
-
-#: Of the configuration, and of no matter to what a training needs.
-_PLACES = ("folder", "curves", "train_document", "train_store", "val_document", "val_store")
 
 
 def diagnose(config: Config, machine: Machine, dataset: Path) -> tuple[Finding, ...]:
@@ -69,7 +66,7 @@ def job_recipe(job: Job, config: Config) -> DictConfig:
     parameters = parameters_of(config, job.sections, job.ignored)
     (settings,) = (values for name, values in parameters.items() if name.startswith("train_"))
     run = {
-        **dict.fromkeys(_PLACES, ""),
+        **dict.fromkeys(_run_keys(job.recipe), 0),
         "label": job.label,
         "accelerator": accelerator(),
         "queries": model_spec(config.model.size, config.model.resolution).queries,
@@ -78,6 +75,12 @@ def job_recipe(job: Job, config: Config) -> DictConfig:
         **job.run,
     }
     return compose_recipe(job.recipe, parameters, run)
+
+
+def _run_keys(recipe: str) -> set[str]:
+    """Return what a training sets itself, mostly files; of no matter to what it needs."""
+    sections = [OmegaConf.load(path).get("scratch", {}) for path in recipe_files(recipe)]
+    return {str(key) for section in sections for key in section.get("run", {})}
 
 
 def _jobs(config: Config) -> Iterator[Job]:
