@@ -87,7 +87,8 @@ def spellings(values: Sequence[str], patterns: Sequence[re.Pattern[bytes]] = ())
     plain: set[bytes] = set()
     coded: set[bytes] = set()
     for value in values:
-        for text in {value, value.lower(), value.upper()}:
+        # bytes in lower case keep the case of letters beyond ASCII
+        for text in {value} if value.isascii() else {value, value.lower(), value.upper()}:
             raw = {text.encode(code, "ignore") for code in ("utf-8", "utf-16-le", "utf-16-be")}
             raw.add(text.encode("latin-1", "replace"))
             plain |= {one.lower() for one in raw} | {one.hex().encode() for one in raw}
