@@ -42,21 +42,43 @@ def overlay(analysis: FrameAnalysis) -> Image.Image:
     PIL.Image.Image
         RGB, twice the frame's width.
     """
-    frame = np.repeat(analysis.picture[..., None], 3, axis=-1)
-    painted = _with_outline(frame, analysis.tree.mask, TREE_COLOUR)
+    panels = Image.new("RGB", (2 * analysis.picture.shape[1], analysis.picture.shape[0]))
+    panels.paste(frame_panel(analysis), (0, 0))
+    panels.paste(findings_panel(analysis), (analysis.picture.shape[1], 0))
+    return _with_legend(panels, analysis)
+
+
+def frame_panel(analysis: FrameAnalysis) -> Image.Image:
+    """Draw the frame as it is, in RGB."""
+    return Image.fromarray(_in_colour(analysis))
+
+
+def findings_panel(analysis: FrameAnalysis) -> Image.Image:
+    """Draw the frame with tree, segments and stenoses; measured tightest places are ringed."""
+    painted = _with_outline(_in_colour(analysis), analysis.tree.mask, TREE_COLOUR)
     for place, found in enumerate(analysis.segments):
         painted = _filled(painted, found.mask, segment_colour(place))
     for lesion in analysis.lesions:
         painted = _with_outline(painted, lesion.mask, LESION_COLOUR)
-    panels = Image.fromarray(np.concatenate([frame, painted], axis=1))
-    return _with_legend(panels, analysis)
+    panel = Image.fromarray(painted)
+    _mark_stenoses(ImageDraw.Draw(panel), analysis)
+    return panel
 
 
 def overlay_png(analysis: FrameAnalysis) -> bytes:
     """Return the overlay as a PNG file without any metadata."""
+    return png(overlay(analysis))
+
+
+def png(picture: Image.Image) -> bytes:
+    """Return a picture as a PNG file without any metadata."""
     buffer = io.BytesIO()
-    overlay(analysis).save(buffer, format="PNG", optimize=True)
+    picture.save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
+
+
+def _in_colour(analysis: FrameAnalysis) -> NDArray[np.uint8]:
+    return np.repeat(analysis.picture[..., None], 3, axis=-1)
 
 
 def segment_colour(place: int) -> tuple[int, int, int]:
@@ -89,7 +111,6 @@ def _with_legend(panels: Image.Image, analysis: FrameAnalysis) -> Image.Image:
     page = Image.new("RGB", (panels.width, panels.height + _LINE_PX * (len(lines) + 2) + 6))
     page.paste(panels, (0, 0))
     draw, font = ImageDraw.Draw(page), ImageFont.load_default(_FONT_PX)
-    _mark_stenoses(draw, analysis)
     top = panels.height + 4
     title = f"{analysis.name}, frame {analysis.frame_index}"
     for text in (title, NOTICE):
@@ -103,10 +124,10 @@ def _with_legend(panels: Image.Image, analysis: FrameAnalysis) -> Image.Image:
 
 
 def _mark_stenoses(draw: ImageDraw.ImageDraw, analysis: FrameAnalysis) -> None:
-    """Ring the tightest place of every measured lesion on the right-hand panel."""
+    """Ring the tightest place of every measured lesion."""
     for found in analysis.segments:
         for lesion in () if found.qca is None else found.qca.lesions:
-            x, y = lesion.mld_px[0] + analysis.picture.shape[1], lesion.mld_px[1]
+            x, y = lesion.mld_px
             draw.ellipse((x - 9, y - 9, x + 9, y + 9), outline="white", width=2)
 
 

@@ -58,5 +58,5 @@ def write_analysis(
         report.save_as(staged / REPORT)
         write_json(staged / NUMBERS, analysis_numbers(analysis))
         write_bytes(staged / OVERLAY, picture)
-        write_text(staged / PAGE, page(analysis, picture))
+        write_text(staged / PAGE, page(analysis))
     return tuple(out_dir / name for name in (PAGE, OVERLAY, NUMBERS, SEGMENTATION, REPORT))
