@@ -147,6 +147,8 @@ class PhaseConfig(_Section):
     scale: Annotated[float, Field(ge=0, le=0.3)]
     shift: Annotated[float, Field(ge=0, le=0.2)]
     val_every: Count
+    patience: Count | None
+    keep: Literal["last", "best"]
     instances: Count
 
 

@@ -25,10 +25,12 @@ from sam3.train.trainer import Trainer
 
 from sam3_angio.detector.checkpoint import load_weights
 from sam3_angio.detector.curves import CurveLogger
+from sam3_angio.detector.keeping import best_epoch, is_exhausted
 from sam3_angio.detector.predict import validate
 from sam3_angio.detector.progress import TrainingProgress
 from sam3_angio.detector.runtime import seed_everything
 from sam3_angio.detector.targets import give_shape
+from sam3_angio.detector.workers import require_same_step
 from sam3_angio.errors import AngioError, Fault
 from sam3_angio.files import replacing
 
@@ -45,6 +47,13 @@ _CURVES = {
     "loss_semantic_seg": "semantic_focal",
     "loss_semantic_dice": "semantic_dice",
 }
+
+#: Parts of the model that learn at rates of their own, and what these are called.
+_RATES = {
+    "backbone.vision_backbone.": "lr_vision",
+    "backbone.language_backbone.": "lr_text",
+}
+_STATE = "checkpoint.pt"
 
 
 class WarmCosine:
@@ -103,17 +112,25 @@ class GradientClipper(StockGradientClipper):  # type: ignore[misc]
 
 
 class Watched:
-    """A loader that reports each step that was done with it."""
+    """A loader that reports each step that was done with it.
+
+    Attributes
+    ----------
+    taken : int
+        Batches that were taken from it.
+    """
 
     def __init__(self, loader: Any, progress: TrainingProgress) -> None:
         self._loader = loader
         self._progress = progress
+        self.taken = 0
 
     def __len__(self) -> int:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
         for batch in self._loader:
+            self.taken += 1
             yield batch
             self._progress.step()
 
@@ -126,6 +143,10 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
     seed : int
     val_every : int
         Epochs between validations; the last epoch is always followed by one.
+    patience : int or None
+        Validations without a better score after which the training ends; None for all epochs.
+    keep : {"last", "best"}
+        The epoch whose weights the trained model has.
     initial : str or None
         Weights to start from.
     added : str or None
@@ -141,6 +162,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         *,
         seed: int,
         val_every: int,
+        patience: int | None,
+        keep: str,
         initial: str | None,
         added: str | None,
         label: str,
@@ -148,6 +171,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
     ) -> None:
         self._seed = seed
         self._val_every = val_every
+        self._patience = patience
+        self._keep = keep
         self._initial = initial
         self._added = added
         self._label = label
@@ -185,8 +210,9 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         seed_everything(self._seed, self.rank, self.epoch)
         self.gradient_clipper.norms.clear()
         self._progress.begin_epoch(self.epoch)
+        self._batches = Watched(train_loader, self._progress)
         try:
-            outs = super().train_epoch(Watched(train_loader, self._progress))
+            outs = super().train_epoch(self._batches)
         except FloatingPointError as error:
             raise self._not_finite(error) from None
         record = self._record(outs)
@@ -196,6 +222,7 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         record["minutes"] = round(self.time_elapsed_meter.val / 60, 3)
         self.history.append(record)
         self._progress.end_epoch(record)
+        self._end_if_exhausted()
         return record
 
     def _not_finite(self, error: FloatingPointError) -> AngioError:
@@ -203,11 +230,28 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         frames = [Fault(file="batch", field=frame, message="in it") for frame in self._batch_frames]
         return AngioError(
             f"{self._label} stopped in epoch {self.epoch + 1}, step {self.steps['train']}: {error}."
-            f" The last checkpoint is good. Lower the learning rate (now {rate:.2g}) or 'clip'.",
+            f" {self._last_good()} The same training would come to the same point: lower the "
+            f"learning rate (now {rate:.2g}) or 'clip' in params.yaml, or mend the labels of these "
+            "frames, and run the stage again; it then starts afresh.",
             frames,
         )
 
+    def _last_good(self) -> str:
+        if not self.history:
+            return "No epoch was finished."
+        place = Path(*self._state_folder.parts[-3:], _STATE).as_posix()
+        return (
+            f"The state after epoch {len(self.history)} is kept in the folder of runs, {place}, "
+            "and may be named as model.checkpoint."
+        )
+
+    def _end_if_exhausted(self) -> None:
+        if is_exhausted(self.history, self._patience):
+            self.max_epochs = len(self.history)
+            self._progress.end_early(self.max_epochs)
+
     def _run_step(self, batch: Any, phase: str, *args: Any, **options: Any) -> None:
+        require_same_step(self._batches.taken)
         self._batch_frames = self._frames_of(batch)
         for part in batch.values():
             give_shape(part)
@@ -234,24 +278,71 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         dist.all_reduce(values)
         mean = (values / dist.get_world_size()).tolist()
         record = dict(zip(sorted(record), mean, strict=True))
-        record["train/lr"] = float(self.optim.optimizer.param_groups[0]["lr"])
-        return record
+        return {**record, **self._rates()}
+
+    def _rates(self) -> dict[str, float]:
+        """Return the learning rates of detector, vision backbone and text encoder, if trained."""
+        groups = self.optim.optimizer.param_groups
+        rates = {weight: group["lr"] for group in groups for weight in group["params"]}
+        return {
+            _rate_name(name): float(rates[weight])
+            for name, weight in self.model.module.named_parameters()
+            if weight.requires_grad
+        }
+
+    @property
+    def _state_folder(self) -> Path:
+        return Path(self.checkpoint_conf.save_dir)
 
     def _save_checkpoint(self, checkpoint: dict[str, Any], checkpoint_path: str) -> None:
+        """Write the state, and the weights if they are the best so far.
+
+        The best weights are named by their epoch, and older ones are removed when the state says
+        that they are not the best any more: whenever the process is killed, the weights that the
+        state calls the best are there.
+        """
         checkpoint["history"] = self.history
+        best = best_epoch(self.history) if self._keep == "best" else None
+        if best == self.epoch:
+            with replacing(self._best_weights(best)) as temporary:
+                torch.save({"model": checkpoint["model"]}, temporary)
         with replacing(Path(checkpoint_path)) as temporary:
             torch.save(checkpoint, temporary)
+        for path in self._state_folder.glob("best_*.pt"):
+            if best is None or path != self._best_weights(best):
+                path.unlink()
+
+    def _best_weights(self, epoch: int) -> Path:
+        return self._state_folder / f"best_{epoch + 1}.pt"
+
+    @property
+    def kept_epoch(self) -> int:
+        """Place in the history of the epoch whose weights the trained model has."""
+        best = best_epoch(self.history) if self._keep == "best" else None
+        return len(self.history) - 1 if best is None else best
 
     def _load_resuming_checkpoint(self, ckpt_path: str) -> None:
         super()._load_resuming_checkpoint(ckpt_path)
         state = torch.load(ckpt_path, map_location="cpu", weights_only=True)
         self.history = state["history"]
+        self.time_elapsed_meter.update(self.ckpt_time_elapsed)
         self._progress.resume(self.epoch)
+        self._end_if_exhausted()
 
     def run(self) -> None:
-        """Train to the last epoch."""
+        """Train to the last epoch, and take the weights of the one to keep."""
         with self._progress:
             super().run()
+        if self.kept_epoch + 1 < len(self.history):
+            dist.barrier()  # worker 0 has written them
+            load_weights(self.model.module, self._best_weights(self.kept_epoch))
+
+
+def _rate_name(weight: str) -> str:
+    for part, name in _RATES.items():
+        if weight.startswith(part):
+            return f"train/{name}"
+    return "train/lr"
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -346,8 +346,19 @@ def _remembered_mb(plan: _Plan) -> int:
 
 
 def _prepare_stores(plan: _Plan) -> None:
+    for folder in (runs_root() / "prepared", plan.folder / "state"):
+        _sweep(folder)
     for split, frames in plan.splits.items():
         prepare(frames, plan.origin.parameters["model"]["resolution"], plan.store(split))
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes were writing when they ended; gigabytes, with a checkpoint."""
+    for path in folder.glob(".*.tmp"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _predict(trainer: PhaseTrainer, plan: _Plan) -> None:
@@ -389,5 +400,7 @@ def _metadata(trainer: PhaseTrainer, origin: Origin, digest: str) -> dict[str, A
         "parameters_trained": sum(w.numel() for w in weights if w.requires_grad),
         "steps": trainer.steps["train"],
         "seconds": math.ceil(trainer.time_elapsed_meter.val),
-        "last_epoch": trainer.history[-1],
+        "last_epoch": trainer.history[trainer.kept_epoch],
+        "epochs_done": len(trainer.history),
+        "epoch_kept": trainer.kept_epoch + 1,
     }

@@ -33,9 +33,18 @@ _LOST = ("Timed out", "timed out", "Timeout", "Connection closed by peer", "Conn
 
 
 class _Groups:
-    """The group that waits long, for what one worker does alone."""
+    """Further groups of all workers.
+
+    Attributes
+    ----------
+    patient
+        Waits long, for what one worker does alone.
+    counting
+        Compares steps. Its exchanges pair up with each other only, whatever else is exchanged.
+    """
 
     patient: Any = None
+    counting: Any = None
 
 
 @contextmanager
@@ -63,6 +72,7 @@ def joined(timeout_s: float) -> Iterator[None]:
         timeout=timedelta(seconds=timeout_s),
     )
     _Groups.patient = dist.new_group(backend="gloo", timeout=_SETUP_PATIENCE)
+    _Groups.counting = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
     try:
         yield
     except RuntimeError as error:
@@ -116,6 +126,30 @@ def first_worker_does(work: Callable[[], Result]) -> Result | None:
     if not int(good):
         raise SystemExit(0)
     return result
+
+
+def require_same_step(step: int) -> None:
+    """Compare the number of a step with that of the other workers.
+
+    A worker that leaves a step out would from then on add its gradients to those of another step,
+    and nothing else would notice.
+
+    Raises
+    ------
+    AngioError
+        The workers are not at the same step.
+    """
+    if dist.get_world_size() == 1:
+        return
+    ends = torch.tensor([step, -step])
+    dist.all_reduce(ends, op=dist.ReduceOp.MAX, group=_Groups.counting)
+    last, first = int(ends[0]), -int(ends[1])
+    if first != last:
+        raise AngioError(
+            f"The workers are not at the same step: one is at {first} of this epoch, another at "
+            f"{last}. The last finished epoch is good; training resumes from it when the stage is "
+            "run again."
+        )
 
 
 @contextmanager
