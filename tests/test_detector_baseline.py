@@ -79,6 +79,9 @@ def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(proje
     assert all(torch.equal(weights[name], value) for name, value in weights_of(project).items())
     assert results == (project / PREDICTIONS / "results.json").read_bytes()
     assert len(curve_of(project, "train/loss")) == 3
+    panels = sorted(path.name for path in (project / PREDICTIONS / "panel").iterdir())
+    assert panels == ["001.png", "002.png"]  # of the validations after epochs 2 and 3
+    assert (project / MODEL / "progress.png").stat().st_size > 1000
 
 
 def test_training_lowers_the_loss_and_finds_the_vessel(tmp_path):

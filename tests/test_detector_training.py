@@ -92,6 +92,9 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_one_that_was_not(pr
     assert results == results_of(project)
     curve = (project / "curves/plots/metrics/train/loss.tsv").read_text().splitlines()
     assert [line.split("\t")[0] for line in curve] == ["step", "0", "1", "2"]
+    panels = sorted(path.name for path in (project / OUTS.predictions / "panel").iterdir())
+    assert panels == ["001.png", "002.png"]  # of the validations after epochs 2 and 3
+    assert (project / OUTS.model / "progress.png").stat().st_size > 1000
 
 
 def test_a_changed_parameter_starts_afresh(project):

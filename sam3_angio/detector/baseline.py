@@ -15,15 +15,17 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from hydra.utils import instantiate
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from sam3_angio.anatomy import TREE_PHRASE
@@ -31,6 +33,7 @@ from sam3_angio.config import load_config
 from sam3_angio.detector.checkpoint import save_weights
 from sam3_angio.detector.curves import CurveLogger
 from sam3_angio.detector.frames import FrameSet, load_frames, prepare
+from sam3_angio.detector.panel import draw_panel, panel_places
 from sam3_angio.detector.predict import Answer, answer_rows, write_rows
 from sam3_angio.detector.progress import TrainingProgress
 from sam3_angio.detector.queries import PreparedFrames
@@ -79,21 +82,23 @@ def train_baseline(*, dataset: Path, model: Path, predictions: Path, curves: Pat
             prepare(frames, plan.side_px, plan.store(split))
         training = UNetTraining(recipe=plan.recipe, state=plan.folder / "state.pt")
         validation = instantiate(plan.recipe.validation)
-        logger = CurveLogger(tensorboard=str(plan.folder / "tensorboard"), curves=str(curves))
+        logger = CurveLogger(
+            tensorboard=str(plan.folder / "tensorboard"),
+            curves=str(curves),
+            pictures=str(plan.folder / "pictures"),
+        )
         logger.replay(training.history)
         _train(training, validation, logger)
-        rows = [
-            _row(validation, image_id, logits)
-            for image_id, logits in tracked(
-                training.answers(validation), len(validation), "Predicting"
-            )
-        ]
+        found = tracked(_answers(training, validation), len(validation), "Predicting")
+        images = validation.coco.images
+        rows = [answer_rows(answer, TREE_PHRASE, images[answer.image_id], 1) for answer in found]
         write_rows(rows, plan.folder / "predictions")
         require_unchanged(plan.origin)
         logger.close()
-        _publish(training, plan, model)
+        _publish(training, plan, logger, model)
         with replacing(predictions) as folder:
             shutil.copytree(plan.folder / "predictions", folder)
+            shutil.copytree(logger.panel_folder, folder / "panel")
 
 
 @contextmanager
@@ -182,6 +187,7 @@ def _train(training: UNetTraining, validation: PreparedFrames, logger: CurveLogg
             record = training.train_epoch(progress)
             if training.is_validated(epoch):
                 record["val/dice_semantic"] = training.mean_dice(validation)
+                logger.log_panel(_panel(training, validation), epoch)
             before = training.history[-1]["minutes"] if training.history else 0.0
             record["minutes"] = round(before + (time.monotonic() - began) / 60, 3)
             training.end_epoch(record)
@@ -189,25 +195,34 @@ def _train(training: UNetTraining, validation: PreparedFrames, logger: CurveLogg
             progress.end_epoch(record)
 
 
-def _row(frames: PreparedFrames, image_id: int, logits: torch.Tensor) -> dict[str, Any]:
-    presence = confidence(logits)
-    answer = Answer(
-        image_id=image_id,
-        category_id=TREE_CATEGORY,
-        asked="",
-        presence=presence,
-        scores=torch.tensor([presence]),
-        instances=logits[None],
-        semantic=logits,
-        target=None,
-    )
-    return answer_rows(answer, TREE_PHRASE, frames.coco.images[image_id], 1)
+def _panel(training: UNetTraining, validation: PreparedFrames) -> NDArray[np.uint8]:
+    places = panel_places(len(validation))
+    return draw_panel(validation, places, _answers(training, validation, places))
 
 
-def _publish(training: UNetTraining, plan: _Plan, out: Path) -> None:
+def _answers(
+    training: UNetTraining, samples: PreparedFrames, places: Sequence[int] | None = None
+) -> Iterator[Answer]:
+    """Yield what the network finds in frames, by default in all, as answers to a phrase."""
+    for image_id, mask, logits in training.answers(samples, places):
+        presence = confidence(logits)
+        yield Answer(
+            image_id=image_id,
+            category_id=TREE_CATEGORY,
+            asked="",
+            presence=presence,
+            scores=torch.tensor([presence]),
+            instances=logits[None],
+            semantic=logits,
+            target=mask,
+        )
+
+
+def _publish(training: UNetTraining, plan: _Plan, logger: CurveLogger, out: Path) -> None:
     with replacing(out) as folder:
         folder.mkdir()
         save_weights(training.network, folder / "checkpoint.pt")
+        shutil.copy(logger.progress_file, folder / "progress.png")
         write_text(folder / "config.yaml", OmegaConf.to_yaml(plan.recipe))
         digest = sha256(folder / "checkpoint.pt")
         write_json(folder / "metadata.json", _metadata(training, plan.origin, digest))

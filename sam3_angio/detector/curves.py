@@ -1,12 +1,15 @@
 """Learning curves: DVCLive for ``dvc plots`` and Git, TensorBoard for a look while it runs.
 
 ``sam3``'s trainer has one slot for a logger; :class:`CurveLogger` fills it. Numbers of an epoch go
-to both, numbers of a step to TensorBoard. Only the first worker writes.
+to both and into ``progress.png``, numbers of a step to TensorBoard. A validation's panel of frames
+goes to TensorBoard and to DVCLive, there as one picture an epoch, ``panel/003.png``, which DVC's
+tools show with a slider. Only the first worker writes.
 
 Conventions
 -----------
 The epochs so far are kept in the checkpoint. A resumed training writes them again into fresh
-files, so a curve never has an epoch twice, or one that was trained but not saved.
+files, so a curve never has an epoch twice, or one that was trained but not saved. Panels show
+patients' frames: they have a folder of their own, apart from the curves, which Git keeps.
 """
 
 from __future__ import annotations
@@ -17,8 +20,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from dvclive import Live
+from numpy.typing import NDArray
 from torch.utils.tensorboard import SummaryWriter
+
+from sam3_angio.detector.progress_chart import write_progress
 
 
 class CurveLogger:
@@ -30,10 +37,15 @@ class CurveLogger:
         Folder of the event files.
     curves : str
         DVCLive's folder; emptied.
+    pictures : str
+        DVCLive's folder for the pictures; kept, since a resumed training goes on.
     """
 
-    def __init__(self, *, tensorboard: str, curves: str) -> None:
+    def __init__(self, *, tensorboard: str, curves: str, pictures: str) -> None:
         self._live: Live | None = None
+        self._pictures: Live | None = None
+        self._history: list[Mapping[str, float]] = []
+        self._folder = Path(pictures)
         self._writer: SummaryWriter | None = None
         self._curves = curves
         if int(os.environ["RANK"]) == 0:
@@ -45,10 +57,7 @@ class CurveLogger:
         """Start DVCLive's files with the epochs that are done."""
         if self._writer is None:
             return
-        # The defaults would rewrite dvc.yaml and save an experiment of DVC's.
-        self._live = Live(
-            self._curves, dvcyaml=None, report=None, save_dvc_exp=False, monitor_system=False
-        )
+        self._live = _live(Path(self._curves), resume=False)
         for record in history:
             self._log_epoch(record)
 
@@ -59,20 +68,61 @@ class CurveLogger:
         for name, value in payload.items():
             self._writer.add_scalar(name, value, global_step=step)
         self._log_epoch(payload)
+        write_progress(self._history, self.progress_file)
 
     def log(self, name: str, data: Any, step: int) -> None:
         """Log a number of a step."""
         if self._writer is not None:
             self._writer.add_scalar(name, data, global_step=step)
 
+    @property
+    def panel_folder(self) -> Path:
+        """Folder of the panels, one file a validation."""
+        return self._folder / "plots" / "images" / "panel"
+
+    @property
+    def progress_file(self) -> Path:
+        """Picture of the curves so far."""
+        return self._folder / "progress.png"
+
+    def log_panel(self, picture: NDArray[np.uint8], epoch: int) -> None:
+        """Log the panel of a validation.
+
+        Parameters
+        ----------
+        picture : (rows, columns, 3) ndarray
+        epoch : int
+            From 0, as the curves count.
+        """
+        if self._writer is None:
+            return
+        self._writer.add_image("panel", picture, global_step=epoch, dataformats="HWC")
+        if self._pictures is None:
+            self._pictures = _live(self._folder, resume=True)
+        self._pictures.log_image(f"panel/{epoch:03d}.png", picture)
+
     def close(self) -> None:
         """Finish the files."""
-        if self._live is not None:
-            self._live.end()
+        for live in (self._live, self._pictures):
+            if live is not None:
+                live.end()
 
     def _log_epoch(self, record: Mapping[str, float]) -> None:
+        self._history.append(record)
         if self._live is None:
             return
         for name, value in record.items():
             self._live.log_metric(name, float(value))
         self._live.next_step()
+
+
+def _live(folder: Path, *, resume: bool) -> Live:
+    # The defaults would rewrite dvc.yaml and save an experiment of DVC's.
+    return Live(
+        str(folder),
+        resume=resume,
+        dvcyaml=None,
+        report=None,
+        save_dvc_exp=False,
+        monitor_system=False,
+    )

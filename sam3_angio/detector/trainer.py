@@ -26,7 +26,8 @@ from sam3.train.trainer import Trainer
 from sam3_angio.detector.checkpoint import load_weights
 from sam3_angio.detector.curves import CurveLogger
 from sam3_angio.detector.keeping import best_epoch, is_exhausted
-from sam3_angio.detector.predict import validate
+from sam3_angio.detector.panel import draw_panel, panel_places
+from sam3_angio.detector.predict import answers, validate
 from sam3_angio.detector.progress import TrainingProgress
 from sam3_angio.detector.runtime import seed_everything
 from sam3_angio.detector.targets import give_shape
@@ -219,11 +220,19 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         if (self.epoch + 1) % self._val_every == 0 or self.epoch + 1 == self.max_epochs:
             collate = self.train_dataset.collate_fn
             record.update(validate(self.model.module, self.validation, self.device, collate))
+            self._show_panel(collate)
         record["minutes"] = round(self.time_elapsed_meter.val / 60, 3)
         self.history.append(record)
         self._progress.end_epoch(record)
         self._end_if_exhausted()
         return record
+
+    def _show_panel(self, collate: Any) -> None:
+        """Draw the fixed frames with what the model answers by now."""
+        if self.rank == 0:
+            places = panel_places(len(self.validation))
+            found = answers(self.model.module, self.validation, places, self.device, collate)
+            self.curves.log_panel(draw_panel(self.validation, places, found), self.epoch)
 
     def _not_finite(self, error: FloatingPointError) -> AngioError:
         rate = max(group["lr"] for group in self.optim.optimizer.param_groups)

@@ -378,11 +378,13 @@ def _publish(trainer: PhaseTrainer, plan: _Plan, outs: Outs) -> None:
     with replacing(outs.model) as folder:
         folder.mkdir()
         save_weights(trainer.model.module, folder / "checkpoint.pt")
+        shutil.copy(trainer.curves.progress_file, folder / "progress.png")
         write_text(folder / "config.yaml", OmegaConf.to_yaml(_recipe(plan)))
         digest = sha256(folder / "checkpoint.pt")
         write_json(folder / "metadata.json", _metadata(trainer, plan.origin, digest))
     with replacing(outs.predictions) as folder:
         shutil.copytree(plan.folder / "predictions", folder)
+        shutil.copytree(trainer.curves.panel_folder, folder / "panel")
 
 
 def _metadata(trainer: PhaseTrainer, origin: Origin, digest: str) -> dict[str, Any]:

@@ -203,20 +203,18 @@ class UNetTraining:
 
     def mean_dice(self, samples: PreparedFrames) -> float:
         """Return the mean Dice against the labels, at the model's resolution."""
-        return _mean([dice(logits > 0, mask > 0) for _, mask, logits in self._seen(samples)])
-
-    def answers(self, samples: PreparedFrames) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield the id of each frame and its (S, S) logits."""
-        for image_id, _, logits in self._seen(samples):
-            yield image_id, logits
+        return _mean([dice(logits > 0, mask) for _, mask, logits in self.answers(samples)])
 
     @torch.no_grad()
-    def _seen(self, samples: PreparedFrames) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+    def answers(
+        self, samples: PreparedFrames, places: Sequence[int] | None = None
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Yield of frames, by default of all, the id, the (S, S) label and the (S, S) logits."""
         self.network.eval()
-        for place in range(len(samples)):
+        for place in range(len(samples)) if places is None else places:
             batch = collate([samples[place]])
             logits = self.network(batch.pictures.to(self._device))[0, 0].cpu()
-            yield batch.image_ids[0], batch.masks[0, 0], logits
+            yield batch.image_ids[0], batch.masks[0, 0] > 0, logits
 
 
 def _mean(values: Sequence[float]) -> float:
