@@ -1,11 +1,15 @@
 """Single-field corruptions of a small phantom: what share ``sam3-angio check`` finds.
 
-``python benchmarks/corruptions.py [--count 520] [--seed 0]`` simulates one patient, then again and
+``python benchmarks/corruptions.py [--count 520] [--seed 0]`` simulates two patients, then again and
 again changes one field of the table, one value of a contour file, one label, or one element of a
-run, and checks the whole. A corruption is *found* if there is a finding that the clean set has
-not. What is not found is *harmless* if all that the pipeline makes of the row is equal: its line
-of the manifest (but for columns that nothing reads), the frame's pixels, view and spacing, the
-labels, the lesion and the measurements. The rest is *missed*.
+run, and checks the whole. It takes one core, and each corruption, drawn from the seed and its
+number, is noted in ``--results`` as soon as it is judged: the same command goes on where it was
+stopped. ``--fresh`` forgets what is there, as it must after the check was changed.
+
+A corruption is *found* if there is a finding that the clean set has not. What is not found is
+*harmless* if all that the pipeline makes of the row is equal: its line of the manifest (but for
+columns that nothing reads), the frame's pixels, view and spacing, the labels, the lesion and the
+measurements. The rest is *missed*.
 
 What a row alone gives is remembered as long as its fields and files stay the same; the check's own
 code runs otherwise as it is.
@@ -284,46 +288,87 @@ def outcome(place: Place, number: int, clean: set[tuple[object, ...]], before: o
         return "found"  # by decoding the frame, as the check does unless told not to
 
 
-def main(
-    count: Annotated[int, typer.Option(help="Corruptions.")] = 520,
-    seed: Annotated[int, typer.Option(help="Of the corruptions.")] = 0,
-) -> None:
-    """Corrupt, check, put back; print the rates."""
-    generator = random.Random(seed)
-    outcomes: dict[str, Counter[str]] = defaultdict(Counter)
-    missed: Counter[str] = Counter()
+def judged(
+    place: Place,
+    rows: list[dict[str, str]],
+    number: int,
+    draw: random.Random,
+    clean: set[tuple[object, ...]],
+    before: object,
+) -> tuple[str, str]:
+    """Corrupt a row, check, put back; return what was changed and the outcome."""
+    paths = [place.file(rows[number], column) for column in COLUMNS[8:]]
+    kept = {path: (path.read_bytes(), path.stat()) for path in paths if path.is_file()}
+    kind, changed = corrupt(place, rows, number, draw)
+    result = outcome(place, number, clean, before)
+    place.write(rows)
+    if changed is not None:
+        content, stat = kept[changed]
+        changed.write_bytes(content)
+        os.utime(changed, ns=(stat.st_mtime_ns, stat.st_mtime_ns))
+    return kind, result
+
+
+def run(count: int, seed: int, results: Path) -> None:
+    """Judge the corruptions that are not in the file of results yet, and add them to it."""
+    done = {(int(row["seed"]), int(row["number"])) for row in read(results)}
     remember_rows()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, results.open("a", encoding="utf-8") as stream:
         write_phantom(Path(folder) / "data", patients=2, processes=1)
         place = Place(Path(folder) / "data" / "export")
         rows = list(csv.DictReader(io.StringIO(place.table.read_text())))
         clean = place.findings()
         before = [product(place, number) for number in range(len(rows))]
-        for _ in range(count):
-            number = generator.randrange(len(rows) - 1)
-            kept = {column: place.file(rows[number], column) for column in COLUMNS[8:]}
-            content = {path: path.read_bytes() for path in kept.values() if path.is_file()}
-            times = {path: path.stat().st_mtime_ns for path in content}
-            kind, changed = corrupt(place, rows, number, generator)
-            result = outcome(place, number, clean, before[number])
-            outcomes[kind.split()[0]][result] += 1
-            missed.update([kind] if result == "missed" else [])
-            place.write(rows)
-            if changed is not None:
-                changed.write_bytes(content[changed])
-                os.utime(changed, ns=(times[changed], times[changed]))
-    table = Table("corruption of", "n", "found", "harmless", "missed")
-    for kind, counts in sorted(outcomes.items()):
-        cells = (counts.total(), counts["found"], counts["harmless"], counts["missed"])
-        table.add_row(kind, *map(str, cells))
-    total = sum(outcomes.values(), Counter())
-    table.add_row(
-        "all",
-        *(str(total[k]) if k else str(total.total()) for k in ("", "found", "harmless", "missed")),
-    )
+        for number in range(count):
+            if (seed, number) in done:
+                continue
+            draw = random.Random(f"{seed} {number}")
+            row = draw.randrange(len(rows) - 1)
+            kind, result = judged(place, rows, row, draw, clean, before[row])
+            stream.write(f"{seed},{number},{kind},{result}\n")
+            stream.flush()
+            if number % 20 == 0:
+                print(f"{number} of {count}", flush=True)
+
+
+def read(results: Path) -> list[dict[str, str]]:
+    with results.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def report(rows: list[dict[str, str]]) -> None:
+    """Print the rates, and what was missed."""
+    outcomes: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        outcomes[row["kind"].split()[0]][row["result"]] += 1
+    outcomes["all"] = sum(outcomes.values(), Counter())
+    table = Table("corruption of", "n", "found", "harmless", "missed", "found or harmless")
+    for kind, counts in outcomes.items():
+        numbers = (counts.total(), counts["found"], counts["harmless"], counts["missed"])
+        rate = 100 * (1 - counts["missed"] / max(counts.total(), 1))
+        table.add_row(kind, *map(str, numbers), f"{rate:.1f} %")
     Console().print(table)
+    missed = Counter(row["kind"] for row in rows if row["result"] == "missed")
     for kind, often in missed.most_common():
         Console().print(f"missed: {kind} × {often}", highlight=False)
+
+
+def main(
+    count: Annotated[int, typer.Option(help="Corruptions.")] = 520,
+    seed: Annotated[int, typer.Option(help="Of the corruptions.")] = 0,
+    results: Annotated[Path, typer.Option(help="File of results.")] = Path(
+        "outputs/corruptions.csv"
+    ),
+    fresh: Annotated[bool, typer.Option(help="Forget earlier results.")] = False,
+) -> None:
+    """Corrupt, check, put back; print the rates."""
+    if hasattr(os, "sched_setaffinity"):  # numpy's threads, too, keep to one core
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    results.parent.mkdir(parents=True, exist_ok=True)
+    if fresh or not results.exists():
+        results.write_text("seed,number,kind,result\n", encoding="utf-8")
+    run(count, seed, results)
+    report([r for r in read(results) if int(r["seed"]) == seed and int(r["number"]) < count])
 
 
 if __name__ == "__main__":
