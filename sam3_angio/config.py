@@ -147,7 +147,7 @@ class PhaseConfig(_Section):
     scale: Annotated[float, Field(ge=0, le=0.3)]
     shift: Annotated[float, Field(ge=0, le=0.2)]
     val_every: Count
-    patience: Count | None
+    patience: Annotated[int, Field(ge=0)]
     keep: Literal["last", "best"]
     instances: Count
 

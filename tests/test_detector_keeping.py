@@ -33,7 +33,7 @@ def test_the_best_epoch_is_the_first_of_equals_among_those_that_were_validated()
 @pytest.mark.parametrize(
     ("scores", "patience", "ends"),
     [
-        ((0.5, 0.4, 0.3, 0.2), None, False),
+        ((0.5, 0.4, 0.3, 0.2), 0, False),
         ((0.5, 0.4), 2, False),
         ((0.5, 0.4, 0.45), 2, True),
         ((0.5, None, 0.4, None), 2, False),

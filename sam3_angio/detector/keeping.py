@@ -39,17 +39,17 @@ def best_epoch(history: Sequence[Record]) -> int | None:
     return max(_validated(history), key=lambda place: mean_score(history[place]), default=None)
 
 
-def is_exhausted(history: Sequence[Record], patience: int | None) -> bool:
+def is_exhausted(history: Sequence[Record], patience: int) -> bool:
     """Whether so many validations in a row brought nothing better that a training ends.
 
     Parameters
     ----------
     history : sequence of mapping
-    patience : int or None
-        Validations without a better score that end it; None never ends it.
+    patience : int
+        Validations without a better score that end it; 0 never ends it.
     """
     best = best_epoch(history)
-    if patience is None or best is None:
+    if not patience or best is None:
         return False
     return sum(place > best for place in _validated(history)) >= patience
 

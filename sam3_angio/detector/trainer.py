@@ -144,8 +144,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
     seed : int
     val_every : int
         Epochs between validations; the last epoch is always followed by one.
-    patience : int or None
-        Validations without a better score after which the training ends; None for all epochs.
+    patience : int
+        Validations without a better score after which the training ends; 0 for all epochs.
     keep : {"last", "best"}
         The epoch whose weights the trained model has.
     initial : str or None
@@ -163,7 +163,7 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         *,
         seed: int,
         val_every: int,
-        patience: int | None,
+        patience: int,
         keep: str,
         initial: str | None,
         added: str | None,
