@@ -260,6 +260,48 @@ def test_the_page_needs_no_other_file_and_escapes_what_it_is_given(tmp_path):
     assert "prefers-color-scheme: dark" in page
 
 
+def test_names_that_claim_one_vessel_are_said(tmp_path):
+    analysis = analysis_case(tmp_path)
+    first, other = analysis.segments
+    twice = replace(other, cass=13, mask=first.mask)
+    write_analysis(replace(analysis, segments=(first, other, twice)), tmp_path / "out")
+    found = json.loads((tmp_path / "out" / "analysis.json").read_text(encoding="utf-8"))
+    assert [segment["overlaps"] for segment in found["segments"]] == [[13], [], [12]]
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "at most one of each is right:\nProximal LAD, Mid LAD." in page
+
+
+def test_the_page_shows_what_a_scale_is_from_and_lists_outlined_stenoses(tmp_path):
+    spacing = replace(SPACING, source="detector")
+    write_analysis(analysis_case(tmp_path, spacing=spacing), tmp_path / "out")
+    page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
+    assert "not corrected for magnification" in page
+    outlined = page.split("Stenoses outlined by the model")[1]
+    assert "Proximal LAD" in outlined
+    assert "0.60" in outlined
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_browser_shows_the_page_without_a_complaint_or_sideways_scrolling(
+    tmp_path, scheme, width
+):
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = _program("chromium")
+    write_analysis(analysis_case(tmp_path), tmp_path / "out")
+    complaints = []
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 740}, color_scheme=scheme)
+        page.on("console", lambda message: complaints.append(message.text))
+        page.goto((tmp_path / "out" / "index.html").as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        shown = page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
+        browser.close()
+    assert complaints == []
+    assert shown
+
+
 def test_the_overlay_shows_the_frame_unchanged_beside_the_findings(tmp_path):
     analysis = analysis_case(tmp_path)
     write_analysis(analysis, tmp_path / "out")
