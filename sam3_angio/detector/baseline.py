@@ -58,6 +58,8 @@ from sam3_angio.prompts import TREE_CATEGORY
 _RECIPE = "baseline"
 _LABEL = "Baseline"
 _SECTIONS = ("model", "train", "train_baseline")
+#: What of the section `train` the baseline takes up; the rest is about SAM 3.
+_SHARED = ("workers", "threads", "loader_workers", "seed")
 
 
 def train_baseline(*, dataset: Path, model: Path, predictions: Path, curves: Path) -> None:
@@ -139,7 +141,8 @@ class _Plan:
             **{f"{split}_document": str(of.document_path) for split, of in self.splits.items()},
             **{f"{split}_store": str(self.store(split)) for split in self.splits},
         }
-        return compose_recipe(_RECIPE, self.origin.parameters, run)
+        shared = {name: self.origin.parameters["train"][name] for name in _SHARED}
+        return compose_recipe(_RECIPE, self.origin.parameters | {"train": shared}, run)
 
 
 def _plan(dataset: Path) -> _Plan:

@@ -43,8 +43,13 @@ class CountTable:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Member:
-    """A frame in the partition table."""
+class Member:
+    """A frame in the partition table.
+
+    Attributes
+    ----------
+    frame_id, patient, artery, split : str
+    """
 
     frame_id: str
     patient: str
@@ -72,7 +77,7 @@ def count_composition(dataset: Path, frames: Path) -> tuple[CountTable, ...]:
     DataError
         A table or a document is not valid.
     """
-    members = _read_members(dataset / "split.csv")
+    members = read_members(dataset / "split.csv")
     geometry = read_geometry(frames / "geometry.csv")
     if unknown := [of.frame_id for of in members if of.frame_id not in geometry]:
         message = f"{len(unknown)} frames of split.csv are missing, such as {unknown[0]}."
@@ -94,10 +99,17 @@ def count_composition(dataset: Path, frames: Path) -> tuple[CountTable, ...]:
     )
 
 
-def _read_members(path: Path) -> tuple[_Member, ...]:
+def read_members(path: Path) -> tuple[Member, ...]:
+    """Read ``dataset/split.csv``.
+
+    Raises
+    ------
+    DataError
+        With every fault of the table.
+    """
     rows = read_table(path, _SPLIT_COLUMNS)
     members = tuple(
-        _Member(
+        Member(
             frame_id=row.text("frame_id"),
             patient=row.text("patient"),
             artery=row.text("artery"),
@@ -109,7 +121,7 @@ def _read_members(path: Path) -> tuple[_Member, ...]:
     return members
 
 
-def _totals(members: Iterable[_Member]) -> CountTable:
+def _totals(members: Iterable[Member]) -> CountTable:
     frames = Counter(of.split for of in members)
     patients = Counter(split for _, split in {(of.patient, of.split) for of in members})
     return CountTable(
