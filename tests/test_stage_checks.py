@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from PIL import Image
 from ruamel.yaml import YAML
@@ -18,7 +21,7 @@ from sam3_angio.conversion import LabelRules, convert
 from sam3_angio.errors import DataError
 from sam3_angio.extraction import ExtractionSettings, extract_frames
 from sam3_angio.geometry_table import read_geometry
-from sam3_angio.manifest import ManifestRow, read_manifest
+from sam3_angio.manifest import ManifestRow, read_manifest, write_manifest
 from sam3_angio.phantom.dataset import write_phantom
 from stages.convert import main as convert_stage
 from stages.extract import extract as extract_stage
@@ -126,6 +129,27 @@ def test_extract_names_a_run_that_is_none_by_its_row() -> None:
     told = {fault.row for fault in caught.value.faults}
     assert 4 in told
     assert row.patient_id not in str(caught.value) and ".dcm" not in str(caught.value)
+
+
+@pytest.mark.usefixtures("repository")
+def test_extract_warns_of_text_that_is_burned_into_the_pictures() -> None:
+    rows = _rows()
+    path = Path("data/export/Angios", rows[0].dicom)
+    run = pydicom.dcmread(path)
+    run.BurnedInAnnotation = "YES"
+    run.save_as(path)
+    pinned = {r.dicom: path.stat().st_size for r in rows[:1]}
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    write_manifest(
+        DATA / "manifest.csv",
+        [
+            replace(r, dicom_bytes=pinned[r.dicom], dicom_sha256=digest) if r.dicom in pinned else r
+            for r in rows
+        ],
+    )
+    _extract()
+    assert ("warning", "2", "dicom") in _listed()
+    assert "BurnedInAnnotation" in LISTING.read_text()
 
 
 @pytest.mark.usefixtures("repository")

@@ -68,6 +68,10 @@ def acquisition_findings(frame: Acquired, notes: Notes) -> None:
         _geometry(frame, frame.header, notes)
         for element, message in frame.header.warnings:
             notes.warning(DICOM, f"{element}: {message}", "a number that can be meant")
+        if frame.header.burned_in:
+            found = "the header says that text is burned into the pictures (BurnedInAnnotation)."
+            fix = "Look at the frame: who may see it, or the report, may learn who the patient is."
+            notes.warning(DICOM, found, "pictures without text", fix)
         if frame.header.frames == 1:
             found = "the run has a single frame."
             notes.warning(DICOM, found, "a cine run of 20 frames and more", "Check the path.")

@@ -34,6 +34,7 @@ SID, SOD, MAGNIFICATION, DETECTOR_SPACING = 0x00181110, 0x00181111, 0x00181114, 
 MOTION, PRIMARY, SECONDARY = 0x00181500, 0x00181510, 0x00181511
 PRIMARY_INCREMENT, SECONDARY_INCREMENT = 0x00181520, 0x00181521
 RELATIONSHIP, CENTER, WIDTH, VOI_FUNCTION = 0x00281040, 0x00281050, 0x00281051, 0x00281056
+BURNED_IN = 0x00280301
 INTERCEPT, SLOPE, VOI_LUT = 0x00281052, 0x00281053, 0x00283010
 LUT_DESCRIPTOR, LUT_DATA = 0x00283002, 0x00283006
 
@@ -142,6 +143,8 @@ class RunHeader:
         StudyInstanceUID, to tell that two patients are one; empty where missing. Never written.
     intensity_relationship : str
         PixelIntensityRelationship: ``LIN``, ``LOG``, ``DISP`` or empty.
+    burned_in : bool
+        The header says that its pictures hold text which may identify the patient.
     geometry : Geometry
     display : Display
     warnings : tuple of (str, str)
@@ -157,6 +160,7 @@ class RunHeader:
     transfer_syntax: str
     study_uid: str
     intensity_relationship: str
+    burned_in: bool
     geometry: Geometry
     display: Display
     warnings: tuple[tuple[str, str], ...]
@@ -209,6 +213,7 @@ def run_header(data_set: DataSet) -> RunHeader:
         transfer_syntax=data_set.transfer_syntax,
         study_uid=facts.code(STUDY),
         intensity_relationship=facts.code(RELATIONSHIP),
+        burned_in=facts.code(BURNED_IN).upper() == "YES",
         geometry=_geometry(facts, warnings),
         display=_display(facts),
         warnings=tuple(warnings),

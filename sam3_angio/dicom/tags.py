@@ -30,6 +30,7 @@ WANTED: Mapping[int, tuple[str, str]] = {
     0x00280101: ("BitsStored", "US"),
     0x00280102: ("HighBit", "US"),
     0x00280103: ("PixelRepresentation", "US"),
+    0x00280301: ("BurnedInAnnotation", "CS"),
     0x00281040: ("PixelIntensityRelationship", "CS"),
     0x00281050: ("WindowCenter", "DS"),
     0x00281051: ("WindowWidth", "DS"),
