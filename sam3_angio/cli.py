@@ -286,21 +286,28 @@ def export(
     out: Annotated[Path, typer.Option(help="File to write.")] = Path("sam3_angio.pt"),
     arm: Annotated[str | None, typer.Option(help="Arm of Phase 3: none or text.")] = None,
     models: Annotated[Path, typer.Option(help="Folder of the trained models.")] = Path("models"),
+    metrics: Annotated[Path, typer.Option(help="Figures for the card.")] = Path("metrics"),
 ) -> None:
-    """Write a trained model as a file that stock sam3 loads.
+    """Write a trained model as a file that stock sam3 loads, with card, record and licence.
 
     Example: sam3-angio export --phase 4 --out sam3_angio.pt
     """
     if (phase == 3) != (arm is not None):
         raise ConfigError("Phase 3 has a model for each arm: give --arm with it, and with it only.")
     from sam3_angio.detector.export import export as write_export
+    from sam3_angio.report.model_card import Subject, write_companions
 
-    exported = write_export(models / f"phase{phase}" / (arm or ""), out)
+    folder = models / f"phase{phase}" / (arm or "")
+    exported = write_export(folder, out)
+    subject = Subject(phase=phase, arm=arm, folder=folder, weights=out, remarks=exported.remarks)
+    companions = write_companions(subject, metrics)
     console = Console()
     console.print(
         f"{out.name}: {exported.tensors} tensors, {exported.parameters:,} parameters.",
         markup=False,
     )
+    names = ", ".join(path.name for path in companions)
+    console.print(f"Hand on with it: {names}", markup=False, soft_wrap=True)
     for remark in exported.remarks:
         console.print(remark, markup=False, soft_wrap=True)
 
