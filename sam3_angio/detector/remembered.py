@@ -76,7 +76,7 @@ def remember(transformer: nn.Module, limit_mb: int) -> None:
         Memory of this process, in 10⁶ bytes; nothing is remembered at 0.
     """
     if limit_mb:
-        transformer.forward = RememberedFeatures(transformer.forward, limit_mb * 10**6)  # type: ignore[method-assign]
+        transformer.forward = RememberedFeatures(transformer.forward, limit_mb * 10**6)
 
 
 def _key(picture: torch.Tensor) -> bytes:

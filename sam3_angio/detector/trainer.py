@@ -312,7 +312,7 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         """
         checkpoint["history"] = self.history
         best = best_epoch(self.history) if self._keep == "best" else None
-        if best == self.epoch:
+        if best is not None and best == self.epoch:
             with replacing(self._best_weights(best)) as temporary:
                 torch.save({"model": checkpoint["model"]}, temporary)
         with replacing(Path(checkpoint_path)) as temporary:
