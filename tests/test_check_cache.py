@@ -74,7 +74,8 @@ def test_damage_that_dvc_trusts_is_found(repository: Path) -> None:
     _edit(path, path.read_bytes()[:-1])
     (repository / "one.bin").unlink()
     environment = os.environ | {"DVC_NO_ANALYTICS": "1"}
-    subprocess.run(["dvc", "checkout", "--quiet"], cwd=repository, env=environment, check=False)
+    subprocess.run(["dvc", "checkout"], cwd=repository, env=environment, check=True)
+    assert (repository / "one.bin").read_bytes() == path.read_bytes()
     assert check_cache(cache_folder(repository)).errors == 1
 
 
