@@ -114,6 +114,12 @@ class TrainConfig(_Section):
     seed: Seed
     timeout_s: Annotated[int, Field(ge=10, le=86_400)]
     remember_mb: Annotated[int, Field(ge=0)]
+    precision: Literal["float32", "bfloat16"]
+    parts: Count
+    recompute: bool
+    compile: bool
+    lora_rank: Annotated[int, Field(ge=0, le=256)]
+    lora_targets: Annotated[tuple[Literal["qkv", "proj", "fc1", "fc2"], ...], Field(min_length=1)]
 
 
 Rate = Annotated[float, Field(gt=0, le=1)]

@@ -45,7 +45,9 @@ def own_keys(name: str) -> dict[str, object]:
 
 
 def test_the_profiles_of_this_project_are_there():
-    assert {DEFAULT, "phantom-cpu-long", "rtx3090x2", "single-24gb", "h100"} <= set(NAMES)
+    assert {DEFAULT, "phantom-cpu-long", "rtx3090x2", "single-24gb", "lora-16gb", "h100"} <= set(
+        NAMES
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -114,7 +116,9 @@ def test_the_difference_is_returned_and_a_dry_run_writes_nothing(params):
 
 
 def test_an_unknown_profile_is_refused_with_the_names_that_there_are(params):
-    with pytest.raises(ConfigError, match=r"no profile '\.\./params'.*h100, phantom-cpu"):
+    with pytest.raises(
+        ConfigError, match=r"no profile '\.\./params'.*h100, lora-16gb, phantom-cpu"
+    ):
         apply_profile("../params", params, PROFILES, dry_run=False)
 
 

@@ -17,7 +17,7 @@ Carion et al., SAM 3: Segment Anything with Concepts, arXiv 2511.16719.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib import resources
 from typing import Any
@@ -38,12 +38,13 @@ from sam3.model.position_encoding import PositionEmbeddingSine
 from sam3.model.sam3_image import Sam3Image
 from sam3.model.text_encoder_ve import TextTransformer, VETextEncoder
 from sam3.model.tokenizer_ve import SimpleTokenizer
-from sam3.model.vitdet import ViT
+from sam3.model.vitdet import DropPath, ViT
 from sam3.model.vl_combiner import SAM3VLBackbone
 from sam3.train.matcher import BinaryHungarianMatcherV2
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from sam3_angio.detector.low_rank import add_low_rank
 from sam3_angio.detector.remembered import remember
 from sam3_angio.detector.thrifty import ThriftySam3Image
 from sam3_angio.errors import ConfigError, Fault
@@ -163,6 +164,30 @@ TINY = ModelSpec(
 
 SIZES = {"tiny": TINY, "published": PUBLISHED}
 
+_VISION = "backbone.vision_backbone"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sparing:
+    """How training a model of one size takes less memory or time.
+
+    Attributes
+    ----------
+    recompute : bool
+        Whether activations are computed again in the backward pass.
+    compile : bool
+        Whether the vision transformer's blocks are compiled.
+    lora_rank : int
+        Rank of what a vision backbone learns that is not frozen; at 0 it learns all of itself.
+    lora_targets : sequence of str
+        Layers of its blocks that learn.
+    """
+
+    recompute: bool
+    compile: bool
+    lora_rank: int
+    lora_targets: Sequence[str]
+
 
 def model_spec(size: str, resolution_px: int) -> ModelSpec:
     """Return the numbers of a named size at a resolution.
@@ -240,7 +265,11 @@ def build_model(spec: ModelSpec, kind: type[Sam3Image] = ThriftySam3Image) -> Sa
 
 
 def build(
-    size: str, resolution_px: int, freeze: Sequence[str] = (), remember_mb: int = 0
+    size: str,
+    resolution_px: int,
+    freeze: Sequence[str] = (),
+    remember_mb: int = 0,
+    sparing: Sparing | None = None,
 ) -> Sam3Image:
     """Build a named size with some parts frozen; what the packaged configuration calls.
 
@@ -252,16 +281,45 @@ def build(
         Module names whose parameters are not trained.
     remember_mb : int
         What the vision transformer, if it is among them, may keep of what it saw, in 10⁶ bytes.
+    sparing : Sparing or None
+        None for what the size sets.
     """
-    model = frozen(build_model(model_spec(size, resolution_px)), freeze)
-    remember(model.backbone.vision_backbone.trunk, remember_mb)
+    model = build_model(spared(model_spec(size, resolution_px), sparing))
+    return ready_to_train(model, freeze, remember_mb, sparing)
+
+
+def ready_to_train(
+    model: Sam3Image, freeze: Sequence[str], remember_mb: int, sparing: Sparing | None
+) -> Sam3Image:
+    """Return a model made ready for training; see :func:`build`."""
+    frozen(model, freeze)
+    trunk = model.backbone.vision_backbone.trunk
+    if sparing is not None and sparing.lora_rank and _VISION not in freeze:
+        frozen(model, [_VISION])
+        add_low_rank(trunk, sparing.lora_rank, sparing.lora_targets)
+    if sparing is not None and sparing.compile:
+        # Block by block: two kinds are compiled, not as many as there are blocks.
+        for block in trunk.blocks:
+            block.compile()
+    remember(trunk, remember_mb)
     return model
 
 
+def spared(spec: ModelSpec, sparing: Sparing | None) -> ModelSpec:
+    """Return the numbers of a model that is trained sparingly; None leaves them as they are."""
+    return spec if sparing is None else replace(spec, recompute=sparing.recompute)
+
+
 def frozen(model: Sam3Image, parts: Sequence[str]) -> Sam3Image:
-    """Return a model some modules of which are not trained."""
+    """Return a model some modules of which are not trained, and leave out nothing at random.
+
+    Stochastic depth keeps weights from relying on each other; on weights that stay it is noise.
+    """
     for name in parts:
-        model.get_submodule(name).requires_grad_(False)
+        part = model.get_submodule(name).requires_grad_(False)
+        for module in part.modules():
+            if isinstance(module, DropPath):
+                module.drop_prob = 0.0
     return model
 
 
@@ -535,5 +593,7 @@ class PhraseEncoder(VETextEncoder):  # type: ignore[misc]
         self, phrase: str, device: torch.device | None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         tokens = self.tokenizer([phrase], context_length=self.context_length).to(device)
-        _, memory = self.encoder(tokens)
+        # Kept for good, validation included: as precise as it is there.
+        with torch.autocast(tokens.device.type, enabled=False):
+            _, memory = self.encoder(tokens)
         return tokens[0] == 0, memory[0], self.encoder.token_embedding(tokens)[0]

@@ -25,6 +25,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from sam3_angio.detector.low_rank import low_rank_names, merged
 from sam3_angio.errors import ConfigError, Fault
 from sam3_angio.files import replacing
 
@@ -39,7 +40,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def save_weights(model: nn.Module, path: Path, *, half: bool = False) -> None:
-    """Write a model's weights and buffers.
+    """Write a model's weights and buffers, what was added to layers merged into them.
 
     Parameters
     ----------
@@ -48,7 +49,7 @@ def save_weights(model: nn.Module, path: Path, *, half: bool = False) -> None:
     half : bool
         Whether real numbers are kept in half precision, for a file of half the size.
     """
-    state = {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    state = merged({name: value.detach().cpu() for name, value in model.state_dict().items()})
     if half:
         state = {
             name: value.half() if value.is_floating_point() else value
@@ -68,7 +69,8 @@ def load_weights(model: nn.Module, path: Path, *, added: str | None = None) -> N
     path : Path
     added : str or None
         How the names of those weights begin that the file may lack, because the model has been
-        given them since. A file that has some of them must have all.
+        given them since. A file that has some of them must have all. The same goes for what is
+        added to layers of low rank, which a model without such additions takes merged.
 
     Raises
     ------
@@ -77,9 +79,13 @@ def load_weights(model: nn.Module, path: Path, *, added: str | None = None) -> N
     """
     state = read_weights(path)
     own = model.state_dict()
-    new = {name: value for name, value in own.items() if added and name.startswith(added)}
-    if not new.keys() & state.keys():
-        state = {**state, **new}
+    low_rank = low_rank_names(own.keys())
+    if not low_rank:
+        state = merged(state)
+    since = {name for name in own if added and name.startswith(added)}
+    for names in (since, low_rank):
+        if not names & state.keys():
+            state = {**state, **{name: own[name] for name in names}}
     rebuilt = other_position_tables(state, own)
     if rebuilt:
         _log(

@@ -28,6 +28,7 @@ from sam3_angio.detector.checkpoint import (
     read_weights,
     require_fit,
 )
+from sam3_angio.detector.low_rank import merged
 from sam3_angio.detector.view_model import ADDED
 from sam3_angio.errors import ConfigError
 from sam3_angio.files import replacing
@@ -68,7 +69,7 @@ def export(model: Path, out: Path) -> Exported:
         The folder holds no model, or one with parts that stock ``sam3`` does not have.
     """
     spec = _spec_of(model)
-    state = read_weights(model / "checkpoint.pt")
+    state = merged(read_weights(model / "checkpoint.pt"))
     _require_stock_parts(state)
     with NoMemory():
         own = build_model(spec)

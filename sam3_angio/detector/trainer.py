@@ -30,6 +30,7 @@ from sam3_angio.detector.panel import draw_panel, panel_places
 from sam3_angio.detector.predict import answers, validate
 from sam3_angio.detector.progress import TrainingProgress
 from sam3_angio.detector.runtime import seed_everything
+from sam3_angio.detector.step_parts import InParts, average_gradients
 from sam3_angio.detector.targets import give_shape
 from sam3_angio.detector.workers import require_same_step
 from sam3_angio.errors import AngioError, Fault
@@ -154,11 +155,15 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         How the names of those weights begin that the initial ones may lack.
     label : str
         Name of the phase, for people.
+    precision : {"float32", "bfloat16"}
+        Of a step's arithmetic; weights, gradients and validation are always ``float32``.
+    parts : int
+        In which a step's frames pass, one after the other.
     **options
         Of the stock trainer.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name, from the configuration
         self,
         *,
         seed: int,
@@ -168,6 +173,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         initial: str | None,
         added: str | None,
         label: str,
+        precision: str,
+        parts: int,
         **options: Any,
     ) -> None:
         self._seed = seed
@@ -177,9 +184,11 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         self._initial = initial
         self._added = added
         self._label = label
+        self._precision = precision
+        self._parts = parts
         self._batch_frames: list[str] = []
         self.history: list[dict[str, float]] = []
-        super().__init__(**options)
+        super().__init__(gradient_accumulation_steps=parts, **options)
         self.curves: CurveLogger = self.logger.tb_logger
         self.curves.replay(self.history)
 
@@ -190,6 +199,9 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
     def _setup_dataloaders(self) -> None:
         super()._setup_dataloaders()
         self.validation = instantiate(self.data_conf.validation)
+        self.collate = self.train_dataset.collate_fn
+        if self._parts > 1:
+            self.train_dataset.collate_fn = InParts(self.collate, self._parts)
         steps = len(self.train_dataset.get_loader(epoch=0))
         self._progress = TrainingProgress(
             label=self._label, epochs=self.max_epochs, steps=steps, shown=self.rank == 0
@@ -218,7 +230,7 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
             raise self._not_finite(error) from None
         record = self._record(outs)
         if (self.epoch + 1) % self._val_every == 0 or self.epoch + 1 == self.max_epochs:
-            collate = self.train_dataset.collate_fn
+            collate = self.collate
             record.update(validate(self.model.module, self.validation, self.device, collate))
             self._show_panel(collate)
         record["minutes"] = round(self.time_elapsed_meter.val / 60, 3)
@@ -261,16 +273,26 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
 
     def _run_step(self, batch: Any, phase: str, *args: Any, **options: Any) -> None:
         require_same_step(self._batches.taken)
-        self._batch_frames = self._frames_of(batch)
-        for part in batch.values():
+        parts = [part for chunk in _chunks(batch) for part in chunk.values()]
+        self._batch_frames = self._frames_of(parts)
+        for part in parts:
             give_shape(part)
+        self.loss["angio"].begin_step([part.find_targets[0].num_boxes for part in parts])
         super()._run_step(batch, phase, *args, **options)
+        if self._parts > 1:
+            average_gradients(self.model, self._parts)
 
-    def _frames_of(self, batch: Any) -> list[str]:
+    def _step(self, batch: Any, model: Any, phase: str) -> Any:
+        # The stock trainer's own setting is for CUDA only and scales the loss, as half precision
+        # needs it; this one has the range of single precision.
+        with torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self._precision == "bfloat16"
+        ):
+            return super()._step(batch, model, phase)
+
+    def _frames_of(self, parts: Sequence[Any]) -> list[str]:
         ids = [
-            int(image_id)
-            for sample in batch.values()
-            for image_id in sample.find_metadatas[0].original_image_id
+            int(image_id) for part in parts for image_id in part.find_metadatas[0].original_image_id
         ]
         name_of = self.train_dataset.dataset.name_of
         return [name_of(image_id) for image_id in dict.fromkeys(ids)]
@@ -345,6 +367,11 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         if self.kept_epoch + 1 < len(self.history):
             dist.barrier()  # worker 0 has written them
             load_weights(self.model.module, self._best_weights(self.kept_epoch))
+
+
+def _chunks(batch: Any) -> list[Any]:
+    """Return the parts of a step, of which there is one where the batch is not a list."""
+    return batch if isinstance(batch, list) else [batch]
 
 
 def _rate_name(weight: str) -> str:

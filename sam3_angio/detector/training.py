@@ -367,7 +367,7 @@ def _predict(trainer: PhaseTrainer, plan: _Plan) -> None:
         instantiate(trainer.data_conf.prediction),
         instances=plan.settings["instances"],
         device=trainer.device,
-        collate=trainer.train_dataset.collate_fn,
+        collate=trainer.collate,
         out=plan.folder / "predictions",
     )
 

@@ -25,8 +25,7 @@ from sam3.model.geometry_encoders import Prompt as GeometricPrompt
 from sam3.model.sam3_image import Sam3Image
 from torch import nn
 
-from sam3_angio.detector.build import build_model, frozen, model_spec
-from sam3_angio.detector.remembered import remember
+from sam3_angio.detector.build import Sparing, build_model, model_spec, ready_to_train, spared
 from sam3_angio.detector.thrifty import ThriftySam3Image
 from sam3_angio.detector.view_batch import ViewStage
 
@@ -45,6 +44,7 @@ def build(
     carrier: Carrier,
     freeze: Sequence[str] = (),
     remember_mb: int = 0,
+    sparing: Sparing | None = None,
 ) -> Sam3Image:
     """Build a named size for a carrier; what the packaged configuration calls.
 
@@ -57,12 +57,13 @@ def build(
         Module names whose parameters are not trained.
     remember_mb : int
         What the vision transformer, if it is among them, may keep of what it saw, in 10⁶ bytes.
+    sparing : Sparing or None
+        None for what the size sets.
     """
     kinds = {"embedding": AngleSam3Image, "exemplar": ExemplarSam3Image}
     kind = kinds.get(carrier, ThriftySam3Image)
-    model = frozen(build_model(model_spec(size, resolution_px), kind), freeze)
-    remember(model.backbone.vision_backbone.trunk, remember_mb)
-    return model
+    model = build_model(spared(model_spec(size, resolution_px), sparing), kind)
+    return ready_to_train(model, freeze, remember_mb, sparing)
 
 
 class _ViewSam3Image(ThriftySam3Image):
