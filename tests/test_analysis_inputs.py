@@ -149,8 +149,10 @@ def _vessel():
 def test_segments_are_those_that_are_said_to_be_there_by_number_and_measured():
     picture, mask = _vessel()
     empty = np.zeros_like(mask)
+    short = mask.copy()
+    short[:, :110] = False
     answers = [
-        _answer(segment_prompt(13), 0.5, mask),
+        _answer(segment_prompt(13), 0.5, short),
         _answer(segment_prompt(12), 0.9, mask),
         _answer(segment_prompt(14), 0.49, mask),
         _answer(segment_prompt(1), 0.99, empty),
@@ -162,6 +164,21 @@ def test_segments_are_those_that_are_said_to_be_there_by_number_and_measured():
     assert qca.mld_mm == pytest.approx(1.5, abs=0.2)
     assert qca.rvd_mm == pytest.approx(3.0, abs=0.3)
     assert len(qca.lesions) == 1
+
+
+def test_a_vessel_with_several_names_gets_the_surest():
+    picture, mask = _vessel()
+    half = mask.copy()
+    half[:, :74] = False  # a little over half of the vessel
+    other = np.roll(mask, 30, axis=0)
+    answers = [
+        _answer(segment_prompt(cass), presence, own)
+        for cass, presence, own in (
+            (12, 0.7, mask), (13, 0.9, mask), (14, 0.6, half), (15, 0.8, mask), (18, 0.5, other),
+        )
+    ]  # fmt: skip
+    found = segment_findings(answers, picture, NO_SCALE, RULES)
+    assert [(one.cass, one.rivals) for one in found] == [(13, (15, 12, 14)), (18, ())]
 
 
 def test_without_a_scale_or_a_vessel_nothing_is_measured():

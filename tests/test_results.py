@@ -260,15 +260,17 @@ def test_the_page_needs_no_other_file_and_escapes_what_it_is_given(tmp_path):
     assert "prefers-color-scheme: dark" in page
 
 
-def test_names_that_claim_one_vessel_are_said(tmp_path):
+def test_other_names_of_a_vessel_are_said(tmp_path):
     analysis = analysis_case(tmp_path)
     first, other = analysis.segments
-    twice = replace(other, cass=13, mask=first.mask)
-    write_analysis(replace(analysis, segments=(first, other, twice)), tmp_path / "out")
+    rivalled = replace(first, rivals=(13, 28))
+    write_analysis(replace(analysis, segments=(rivalled, other)), tmp_path / "out")
     found = json.loads((tmp_path / "out" / "analysis.json").read_text(encoding="utf-8"))
-    assert [segment["overlaps"] for segment in found["segments"]] == [[13], [], [12]]
+    assert [segment["rivals"] for segment in found["segments"]] == [[13, 28], []]
     page = (tmp_path / "out" / "index.html").read_text(encoding="utf-8")
-    assert "at most one of each is right:\nProximal LAD, Mid LAD." in page
+    assert "these names too: Mid LAD, Ramus intermedius." in page
+    with pytest.raises(DataError, match=r"\[30\] are no CASS numbers"):
+        replace(analysis, segments=(replace(first, rivals=(30,)),))
 
 
 def test_the_page_shows_what_a_scale_is_from_and_lists_outlined_stenoses(tmp_path):

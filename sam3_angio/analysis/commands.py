@@ -85,7 +85,7 @@ def analyze(
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:
-    """Print what was found in each run.
+    """Print what was found in each run: lesions measured, and those the model outlined.
 
     Raises
     ------
@@ -106,8 +106,8 @@ def _report(outcomes: Sequence[Outcome]) -> None:
 
 def _table(outcomes: Sequence[Outcome]) -> Table:
     table = Table()
-    for heading in ("run", "results in", "frame", "segments", "stenoses", "worst, %DS", "scale"):
-        table.add_column(heading, no_wrap=heading == "results in")
+    for heading in ("", "results in", "frame", "segments", "lesions", "outlined", "%DS", "scale"):
+        table.add_column(heading, no_wrap=heading in ("", "results in"))
     for outcome in outcomes:
         found = outcome.analysis
         if found is None:
@@ -121,7 +121,8 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
             found.name,
             str(found.frame_index),
             str(len(found.segments)),
-            str(len(lesions) + len(found.lesions)),
+            str(len(lesions)),
+            str(len(found.lesions)),
             "" if worst is None else f"{worst:.0f}",
             found.spacing.source,
         )

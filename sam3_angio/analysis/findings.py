@@ -1,15 +1,16 @@
 """From the answers of the models to findings: tree, named segments with QCA, stenoses.
 
 The rules are those that ``evaluate`` scores by (``evaluate.tree_from``, ``segment_from`` and
-``score_threshold`` of ``params.yaml``). A segment is named where its phrase is said to be there;
-several may be, and their masks may overlap. Diameters are measured on the frame's own pixels
+``score_threshold`` of ``params.yaml``). A segment is named where its phrase is said to be there.
+Where several names have all but the same mask, the vessel gets the surest of them, and the others
+are its rivals. Diameters are measured on the frame's own pixels
 (:func:`sam3_angio.qca.profile_from_frame`), as Phase 4 is scored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -22,6 +23,9 @@ from sam3_angio.errors import DataError
 from sam3_angio.lesion_labels import LESION_CATEGORY
 from sam3_angio.qca import QcaResult, measure, profile_from_frame
 from sam3_angio.results import LesionFinding, SegmentFinding, TreeFinding
+
+SAME_VESSEL = 0.5
+"""IoU from which on two masks are one vessel with two names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +65,7 @@ def segment_findings(
     spacing: PixelSpacing,
     rules: Rules,
 ) -> tuple[SegmentFinding, ...]:
-    """Return the segments that are said to be there, with their measurements, by CASS number.
+    """Return the segments that are said to be there, measured, by CASS number.
 
     Parameters
     ----------
@@ -74,21 +78,35 @@ def segment_findings(
     rules : Rules
     """
     named = [
-        (answer, _segment_mask(answer, rules))
+        SegmentFinding(
+            cass=answer.prompt.category_id,
+            mask=_segment_mask(answer, rules),
+            score=answer.presence,
+            qca=None,
+        )
         for answer in answers
         if answer.prompt.category_id in anatomy() and answer.presence >= rules.threshold
     ]
-    found = [
-        SegmentFinding(
-            cass=answer.prompt.category_id,
-            mask=mask,
-            score=answer.presence,
-            qca=_measured(picture, mask, spacing),
-        )
-        for answer, mask in named
-        if mask.any()
-    ]
-    return tuple(sorted(found, key=lambda segment: segment.cass))
+    found = _one_name_each([segment for segment in named if segment.mask.any()])
+    measured = (replace(one, qca=_measured(picture, one.mask, spacing)) for one in found)
+    return tuple(sorted(measured, key=lambda segment: segment.cass))
+
+
+def _one_name_each(named: Sequence[SegmentFinding]) -> list[SegmentFinding]:
+    """Return one segment a vessel, the surest, with its rivals; the surest first."""
+    kept: list[SegmentFinding] = []
+    for one in sorted(named, key=lambda segment: (-segment.score, segment.cass)):
+        same = (place for place, other in enumerate(kept) if _iou(one, other) >= SAME_VESSEL)
+        place = next(same, None)
+        if place is None:
+            kept.append(one)
+        else:
+            kept[place] = replace(kept[place], rivals=(*kept[place].rivals, one.cass))
+    return kept
+
+
+def _iou(one: SegmentFinding, other: SegmentFinding) -> float:
+    return float((one.mask & other.mask).sum() / (one.mask | other.mask).sum())
 
 
 def lesion_findings(

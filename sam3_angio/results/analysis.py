@@ -57,12 +57,15 @@ class SegmentFinding:
         The model's probability that the segment is in the picture, 0 to 1.
     qca : QcaResult or None
         Its measurements with their lesions; None where it could not be measured.
+    rivals : tuple of int
+        CASS numbers that the model gave the same vessel with less certainty.
     """
 
     cass: int
     mask: BoolArray
     score: float
     qca: QcaResult | None
+    rivals: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -160,7 +163,8 @@ def _faults(analysis: FrameAnalysis) -> Iterator[tuple[str, str]]:
 
 def _segment_faults(analysis: FrameAnalysis) -> Iterator[tuple[str, str]]:
     numbers = [segment.cass for segment in analysis.segments]
-    named = set(numbers) | {lesion.cass for lesion in analysis.lesions if lesion.cass is not None}
+    named = {number for segment in analysis.segments for number in (segment.cass, *segment.rivals)}
+    named |= {lesion.cass for lesion in analysis.lesions if lesion.cass is not None}
     if unknown := sorted(named - set(segments())):
         yield "cass", f"{unknown} are no CASS numbers (1 to 29)."
     if len(set(numbers)) < len(numbers):

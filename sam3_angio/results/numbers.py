@@ -28,8 +28,8 @@ def analysis_numbers(analysis: FrameAnalysis) -> dict[str, object]:
     dict
         ``notice, name, model, software, frame_index, frame_reason, rows, columns, view, scale,
         tree, segments, lesions``; `scale` has ``row_mm``, ``column_mm`` and ``source``, and every
-        ``qca`` repeats the source. ``overlaps`` of a segment are the CASS numbers of those that
-        claim the same vessel.
+        ``qca`` repeats the source. ``rivals`` of a segment are the CASS numbers that the model
+        gave the same vessel with less certainty.
     """
     view, size = analysis.view, analysis.spacing
     rows, columns = analysis.picture.shape
@@ -46,10 +46,7 @@ def analysis_numbers(analysis: FrameAnalysis) -> dict[str, object]:
         "view": angles,
         "scale": {"row_mm": size.row_mm, "column_mm": size.column_mm, "source": size.source},
         "tree": {"score": analysis.tree.score, **_area(analysis.tree.mask)},
-        "segments": [
-            {**_segment(found, size.source), "overlaps": overlaps(found, analysis)}
-            for found in analysis.segments
-        ],
+        "segments": [_segment(found, size.source) for found in analysis.segments],
         "lesions": [
             {"cass": found.cass, "score": found.score, **_area(found.mask)}
             for found in analysis.lesions
@@ -66,25 +63,10 @@ def _segment(found: SegmentFinding, scale_source: str) -> dict[str, object]:
         "name": segment.name,
         "snomed": segment.snomed,
         "score": found.score,
+        "rivals": found.rivals,
         **_area(found.mask),
         "qca": qca,
     }
-
-
-def overlaps(found: SegmentFinding, analysis: FrameAnalysis) -> list[int]:
-    """Return the segments that share at least half of the smaller mask: two names for one vessel.
-
-    Returns
-    -------
-    list of int
-        CASS numbers, ascending.
-    """
-    return [
-        other.cass
-        for other in analysis.segments
-        if other.cass != found.cass
-        and 2 * (found.mask & other.mask).sum() >= min(found.mask.sum(), other.mask.sum())
-    ]
 
 
 def _area(mask: BoolArray) -> dict[str, object]:
