@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from results_case import run_file
-from xa_files import LOSSLESS, pictures, write_run
+from xa_files import LOSSLESS, pictures, write_run, xa_bytes, xa_dataset
 
 from sam3_angio.acquisition import PixelSpacing
 from sam3_angio.analysis.findings import Rules, lesion_findings, segment_findings, tree_finding
@@ -113,6 +113,26 @@ def test_a_frame_that_the_run_has_not_is_refused(tmp_path, wanted):
     with pytest.raises(DataError, match=f"no frame {wanted}; the run has 6") as raised:
         _frame(run_file(tmp_path), wanted=wanted)
     assert "Planted" not in str(raised.value)
+
+
+def test_the_heart_phase_of_an_ecg_curve_decides(tmp_path):
+    run = pictures(frames=6)
+    run[0] = 180  # before the contrast
+    dataset = xa_dataset(run, 8, FrameTime="400", **UIDS)
+    free = _frame(write_run(tmp_path / "free.dcm", run, 8, FrameTime="400", **UIDS))
+    beat_frame = 2 if free.index != 2 else 4
+    # R waves 0.8 s apart, at one frame of two.
+    seconds = np.arange(1200) / 500
+    away = (seconds - 0.4 * beat_frame + 0.4) % 0.8 - 0.4
+    curve = np.rint(1000 * np.exp(-((away / 0.01) ** 2))).astype("<i2")
+    dataset.add_new((0x5000, 0x0020), "CS", "ECG")
+    dataset.add_new((0x5000, 0x0103), "US", 1)
+    dataset.add_new((0x5000, 0x3000), "OW", curve.tobytes())
+    path = tmp_path / "run.dcm"
+    path.write_bytes(xa_bytes(dataset))
+    found = _frame(path)
+    assert (found.index - beat_frame) % 2 == 0
+    assert "ECG" in found.reason
 
 
 def test_a_heart_phase_that_is_no_number_leaves_the_choice_to_the_pixels(tmp_path):
