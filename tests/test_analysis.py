@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
-from detector_case import SIDE_PX, vessel, write_dataset, write_params  # noqa: E402
+from detector_case import REPOSITORY, SIDE_PX, vessel, write_dataset, write_params  # noqa: E402
 from highdicom.seg import segread  # noqa: E402
 from PIL import Image  # noqa: E402
 from results_case import PLANTED  # noqa: E402
@@ -22,6 +23,7 @@ from sam3_angio import cli  # noqa: E402
 from sam3_angio.acquisition import ViewAngle  # noqa: E402
 from sam3_angio.analysis.models import chosen_models  # noqa: E402
 from sam3_angio.coco import Rle, decode_mask  # noqa: E402
+from sam3_angio.config import load_config  # noqa: E402
 from sam3_angio.detector.asking import Detector, chosen_device  # noqa: E402
 from sam3_angio.detector.build import build_model, model_spec  # noqa: E402
 from sam3_angio.detector.checkpoint import save_weights  # noqa: E402
@@ -30,8 +32,10 @@ from sam3_angio.detector.predict import answer_rows, answers  # noqa: E402
 from sam3_angio.detector.published import read_published  # noqa: E402
 from sam3_angio.detector.queries import PreparedFrames, PromptedFrames, ToTensors  # noqa: E402
 from sam3_angio.errors import ConfigError  # noqa: E402
+from sam3_angio.manifest import read_manifest  # noqa: E402
 from sam3_angio.prompts import TreeQuestions  # noqa: E402
 from sam3_angio.results import NOTICE  # noqa: E402
+from sam3_angio.scoring.predictions import read_predictions  # noqa: E402
 
 RUN = {
     **PLANTED,
@@ -291,3 +295,31 @@ def test_a_picture_of_another_size_gets_masks_of_its_own_size(models):
 def test_a_device_that_is_not_there_is_refused():
     with pytest.raises(ConfigError, match="no CUDA device"):
         chosen_device("cuda", 1)
+
+
+@pytest.mark.slow
+def test_runs_of_validation_patients_give_the_trees_that_the_training_wrote(tmp_path, monkeypatch):
+    """Needs what `dvc repro` makes; compares five runs, from the file to the segmentation."""
+    monkeypatch.chdir(REPOSITORY)
+    if not Path("predictions/phase1/queries.json").is_file():
+        pytest.skip("the pipeline was not run here")
+    written = {query.frame_id: query for query in read_predictions(Path("predictions/phase1"))}
+    rows = [row for row in read_manifest(Path("data/manifest.csv")) if row.frame_id in written]
+    dicom_root = Path(load_config().data.dicom_root)
+    for row in rows[:: len(rows) // 5]:
+        out = tmp_path / row.frame_id
+        arguments = [dicom_root / row.dicom, "--out", out, "--frame", row.frame_index]
+        run = ["sam3-angio", "analyze", *map(str, arguments), "--tree-only", "--device", "cpu"]
+        monkeypatch.setattr(sys, "argv", run)
+        with pytest.raises(SystemExit) as leaving:
+            cli.app()
+        assert not leaving.value.code
+        (folder,) = out.iterdir()
+        found = segread(folder / "segmentation.dcm").pixel_array.reshape(-1, *frame_shape(folder))
+        np.testing.assert_array_equal(found[0] > 0, decode_mask(written[row.frame_id].semantic))
+
+
+def frame_shape(folder):
+    """Return the size of an analysed frame in pixels, rows first."""
+    numbers = json.loads((folder / "analysis.json").read_text(encoding="utf-8"))
+    return numbers["rows"], numbers["columns"]
