@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sam3_angio.analysis.findings import Rules, lesion_findings, segment_findings, tree_finding
 from sam3_angio.analysis.inputs import pseudonym
+from sam3_angio.analysis.isolation import Isolated
 from sam3_angio.analysis.models import Models
 from sam3_angio.analysis.run_frame import RunFrame, read_run_frame
 from sam3_angio.detector.found import PhraseAnswer
@@ -46,6 +47,20 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A file and what it is called in errors.
+
+    Attributes
+    ----------
+    path : Path
+    position : str
+    """
+
+    path: Path
+    position: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of a run.
 
@@ -72,13 +87,24 @@ def analyse_runs(runs: Sequence[Path], models: Models, settings: Settings) -> It
     models : Models
     settings : Settings
     """
-    for place, path in enumerate(tracked(runs, len(runs), "Analysing runs"), 1):
-        yield _outcome(path, f"run {place} of {len(runs)}", models, settings)
+    with Isolated() as child:
+        for place, path in enumerate(tracked(runs, len(runs), "Analysing runs"), 1):
+            run = Run(path=path, position=f"run {place} of {len(runs)}")
+            yield _outcome(run, child, models, settings)
 
 
-def _outcome(path: Path, position: str, models: Models, settings: Settings) -> Outcome:
+def _outcome(run: Run, child: Isolated, models: Models, settings: Settings) -> Outcome:
+    position = run.position
     try:
-        analysis = analyse_run(path, models, settings, position=position)
+        frame = child.do(
+            position,
+            read_run_frame,
+            run.path,
+            name=position,
+            wanted=settings.frame,
+            percentiles=settings.percentiles,
+        )
+        analysis = analyse_frame(run, frame, models, settings.rules)
         folder = settings.out / analysis.name
         write_analysis(analysis, folder, identified=settings.identified)
     except AngioError as error:
@@ -91,39 +117,35 @@ def _outcome(path: Path, position: str, models: Models, settings: Settings) -> O
     return Outcome(position=position, analysis=analysis, faults=())
 
 
-def analyse_run(path: Path, models: Models, settings: Settings, *, position: str) -> FrameAnalysis:
-    """Analyse one run; nothing is written.
+def analyse_frame(run: Run, frame: RunFrame, models: Models, rules: Rules) -> FrameAnalysis:
+    """Analyse the frame of a run; nothing is written.
 
     Parameters
     ----------
-    path : Path
+    run : Run
+    frame : RunFrame
     models : Models
-    settings : Settings
-    position : str
-        What the run is called in errors.
+    rules : Rules
 
     Raises
     ------
     DataError
-        The run cannot be read, or its view is unknown to a model that is told it.
+        The view is unknown to a model that is told it.
     """
-    frame = read_run_frame(
-        path, name=position, wanted=settings.frame, percentiles=settings.percentiles
-    )
     (tree,) = models.tree.ask(frame.picture, models.tree.published.prompts(frame.view))
-    named = _named(models, frame, position)
-    segments = segment_findings(named, frame.picture, frame.spacing, settings.rules)
+    named = _named(models, frame, run.position)
+    segments = segment_findings(named, frame.picture, frame.spacing, rules)
     return FrameAnalysis(
-        name=pseudonym(path, position=position),
+        name=pseudonym(run.path, position=run.position),
         source=frame.source,
         frame_index=frame.index,
         frame_reason=frame.reason,
         picture=frame.picture,
         view=frame.view,
         spacing=frame.spacing,
-        tree=tree_finding(tree, settings.rules),
+        tree=tree_finding(tree, rules),
         segments=segments,
-        lesions=lesion_findings(named, segments, settings.rules),
+        lesions=lesion_findings(named, segments, rules),
         model=models.text,
     )
 
