@@ -106,7 +106,7 @@ def _report(outcomes: Sequence[Outcome]) -> None:
 
 def _table(outcomes: Sequence[Outcome]) -> Table:
     table = Table()
-    for heading in ("", "results in", "frame", "segments", "lesions", "outlined", "%DS", "scale"):
+    for heading in ("", "results in", "frame", "segments", "lesions", "outlined", "%DS"):
         table.add_column(heading, no_wrap=heading in ("", "results in"))
     for outcome in outcomes:
         found = outcome.analysis
@@ -124,6 +124,5 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
             str(len(lesions)),
             str(len(found.lesions)),
             "" if worst is None else f"{worst:.0f}",
-            found.spacing.source,
         )
     return table
