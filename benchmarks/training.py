@@ -1,41 +1,54 @@
-"""A training step: ours against SAM 3's stock loader and transforms, with the same model.
+"""Training steps: ours, each setting alone, and SAM 3's stock loader, transforms and model.
 
-``python benchmarks/training.py [--dataset dataset] [--steps 8] [--rounds 3] [--markdown]`` takes
-the model and the losses of ``params.yaml`` and trains on the frames of ``dataset/train`` in three
-ways, in turn, for a few rounds:
+``python benchmarks/training.py`` takes the model and the losses of Phase 1 in ``params.yaml`` and
+trains with random weights on the frames of ``dataset/train``, or on drawn ones where there is no
+such folder. Each way to train runs in a process of its own, so that its peak of memory is its own:
 
-- ours: prepared frames, frozen text encoded once, activations kept, mask loss at points, as set in
-  ``params.yaml``;
-- stock data: ``COCO_FROM_JSON`` and the package's transforms, which decode and resize each time;
-- stock data and model: besides, text encoded in each step, activations computed again, mask loss
-  at all pixels, as the package's published configuration has it.
+- stock: ``COCO_FROM_JSON`` and the package's transforms, which decode and resize each time, text
+  encoded in each step, activations computed again, masks for each query and their loss at all
+  pixels, as the package's published configuration has it; bfloat16 on a GPU;
+- as set: prepared frames and the settings of ``params.yaml``;
+- the others: as set, but for what their name says.
+
+``--size published --resolution 1008`` measures Meta's model on a GPU whatever ``params.yaml`` says,
+``--limit-gb 24`` as if the GPU had 24 GB, and ``--only NAME`` some ways.
 
 Times are those of the processor, so that other work on the machine counts little; with CUDA, of
-the clock. Medians over the rounds.
+the clock. They are medians over the rounds. Memory is the most that CUDA's allocator held, or the
+most that the process held beyond what it held before it built its model. Ratios that are reported
+must come from an idle machine: shared caches and memory make them wander by a fifth.
 """
 
 from __future__ import annotations
 
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import cv2
+import numpy as np
 import torch
 import typer
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
+from sam3.model.sam3_image import Sam3Image
 from sam3.model.utils.misc import copy_data_to_device
 from sam3.train.data.coco_json_loaders import COCO_FROM_JSON
 from sam3.train.data.sam3_image_dataset import Sam3ImageDataset
 from sam3.train.data.torch_dataset import TorchDataset
 from sam3.train.transforms import basic_for_api, segmentation
 
+from sam3_angio.anatomy import TREE_PHRASE
+from sam3_angio.coco import Category, Document, ImageEntry, annotate, write_document
 from sam3_angio.config import load_config
 from sam3_angio.detector.build import build_model, model_spec
 from sam3_angio.detector.frames import FrameSet, load_frames, prepare
@@ -43,54 +56,163 @@ from sam3_angio.detector.recipe import compose_recipe
 from sam3_angio.detector.run_folder import parameters_of
 from sam3_angio.detector.runtime import accelerator
 from sam3_angio.detector.runtime import prepare as prepare_runtime
-from sam3_angio.detector.training import TREE
+from sam3_angio.detector.step_parts import InParts, average_gradients
+from sam3_angio.detector.training import TREE, frozen_parts
 from sam3_angio.detector.workers import joined
+from sam3_angio.scenes.scene import draw_scene
+
+_DRAWN_FRAMES, _DRAWN_SIDE_PX = 32, 512
+_STOCK = "stock"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Way:
-    """A way to train: its batches, and a step with one.
+    """A way to train.
 
     Attributes
     ----------
-    name : str
-    data : TorchDataset
-    step : callable
-        Trains on a batch.
+    train, phase : mapping
+        What differs from ``train`` and ``train_phase1`` of ``params.yaml``.
+    stock : bool
+        Whether loader, transforms and model are the package's.
     """
 
-    name: str
-    data: TorchDataset
-    step: Callable[[Any], None]
+    train: Mapping[str, Any] = field(default_factory=dict)
+    phase: Mapping[str, Any] = field(default_factory=dict)
+    stock: bool = False
 
 
-def recipe_of(frames: FrameSet, store: Path) -> DictConfig:
+WAYS = {
+    _STOCK: Way(stock=True, phase={"mask_points": None}, train={"recompute": True, "parts": 1}),
+    "as set": Way(),
+    "float32": Way(train={"precision": "float32"}),
+    "bfloat16": Way(train={"precision": "bfloat16"}),
+    "activations kept": Way(train={"recompute": False}),
+    "activations computed again": Way(train={"recompute": True}),
+    "mask loss at all pixels": Way(phase={"mask_points": None}),
+    "vision backbone frozen": Way(phase={"freeze_vision": True}),
+    "LoRA of rank 16": Way(train={"lora_rank": 16}, phase={"freeze_vision": False}),
+    "two frames at once": Way(train={"parts": 1}, phase={"batch_size": 2}),
+    "two frames in two parts": Way(train={"parts": 2}, phase={"batch_size": 2}),
+    "compiled": Way(train={"compile": True}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditions:
+    """What all ways share.
+
+    Attributes
+    ----------
+    dataset, store : Path
+    size : str
+    resolution_px : int
+    steps, rounds : int
+    limit_gb : float or None
+        Of a GPU's memory.
+    """
+
+    dataset: Path
+    store: Path
+    size: str
+    resolution_px: int
+    steps: int
+    rounds: int
+    limit_gb: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Seconds a frame, of preparing it and in all, and the peak of memory; None if unknown."""
+
+    loading_s: float
+    total_s: float
+    peak_bytes: int | None
+
+
+def draw_frames(root: Path) -> Path:
+    """Write a data set of drawn scenes, the tubes of each as one mask; return its folder."""
+    folder = root / "dataset" / "train"
+    (folder / "images").mkdir(parents=True)
+    images, marks = [], []
+    for number in range(1, _DRAWN_FRAMES + 1):
+        scene = draw_scene(number, _DRAWN_SIDE_PX)
+        mask = np.logical_or.reduce([scene.mask(thing) for thing in scene.things])
+        image = _entry(number)
+        cv2.imwrite(str(folder / "images" / image.file_name), scene.image)
+        images.append(image)
+        ids = {"annotation_id": number, "image_id": number, "category_id": 1}
+        marks.append(annotate(mask, **ids, phrase=TREE_PHRASE))
+    document = Document(
+        images=tuple(images),
+        annotations=tuple(marks),
+        categories=(Category(id=1, name=TREE_PHRASE),),
+    )
+    (folder / "vessel_tree").mkdir()
+    write_document(folder / "vessel_tree" / "annotations.json", document)
+    return root / "dataset"
+
+
+def _entry(number: int) -> ImageEntry:
+    frame = f"p{number:010x}-{number:08x}"
+    return ImageEntry(
+        id=number,
+        file_name=f"{frame}.png",
+        width=_DRAWN_SIDE_PX,
+        height=_DRAWN_SIDE_PX,
+        frame_id=frame,
+        patient=frame[:11],
+        artery="RCA",
+        cass_segment=1,
+        primary_deg=0.0,
+        secondary_deg=0.0,
+        spacing_row_mm=None,
+        spacing_column_mm=None,
+    )
+
+
+def recipe_of(way: Way, shared: Conditions, frames: FrameSet) -> DictConfig:
     """Fill the packaged configuration of Phase 1 for one process."""
     parameters = parameters_of(load_config(), TREE.sections)
-    model = parameters["model"]
-    spec = model_spec(model["size"], model["resolution"])
-    run = dict.fromkeys(("label", "folder", "curves", "val_document", "val_store"), "none")
+    parameters["model"].update(size=shared.size, resolution=shared.resolution_px)
+    parameters["train"].update(way.train)
+    parameters["train_phase1"].update(way.phase)
+    run: dict[str, Any] = dict.fromkeys(
+        ("label", "folder", "curves", "val_document", "val_store"), "none"
+    )
     run.update(
         accelerator=accelerator(),
-        queries=spec.queries,
-        frozen=["backbone.language_backbone.encoder"],
+        queries=model_spec(shared.size, shared.resolution_px).queries,
+        frozen=frozen_parts(parameters["train_phase1"]),
+        remember_mb=0,  # what a first epoch costs
         initial=None,
         train_document=str(frames.document_path),
-        train_store=str(store),
+        train_store=str(shared.store),
     )
     return compose_recipe("phase1", parameters, run)
 
 
+def data_of(way: Way, recipe: DictConfig, frames: FrameSet) -> TorchDataset:
+    """Return the batches of a way."""
+    if way.stock:
+        return stock_data(recipe, frames)
+    data = instantiate(recipe.trainer.data.train)
+    if recipe.scratch.train.parts > 1:
+        data.collate_fn = InParts(data.collate_fn, recipe.scratch.train.parts)
+    return data
+
+
 def stock_data(recipe: DictConfig, frames: FrameSet) -> TorchDataset:
     """Return the same frames through the package's own loader and transforms."""
-    side_px = recipe.scratch.model.resolution
     settings = recipe.trainer.data.train
     dataset = Sam3ImageDataset(
         img_folder=str(frames.folder),
         ann_file=str(frames.document_path),
         transforms=[
             segmentation.DecodeRle(),
-            basic_for_api.RandomResizeAPI(side_px, consistent_transform=True, square=True),
+            basic_for_api.RandomResizeAPI(
+                recipe.scratch.model.resolution, consistent_transform=True, square=True
+            ),
             basic_for_api.ToTensorAPI(),
             basic_for_api.NormalizeAPI(mean=[0.5] * 3, std=[0.5] * 3),
         ],
@@ -111,37 +233,40 @@ def stock_data(recipe: DictConfig, frames: FrameSet) -> TorchDataset:
     )
 
 
-def step_of(model: torch.nn.Module, recipe: DictConfig) -> Callable[[Any], None]:
-    """Return a function that trains a model on a batch."""
+def model_of(way: Way, recipe: DictConfig) -> torch.nn.Module:
+    """Return the model of a way, with random weights."""
+    if not way.stock:
+        return instantiate(recipe.trainer.model, _convert_="all")
+    spec = model_spec(recipe.scratch.model.size, recipe.scratch.model.resolution)
+    return build_model(replace(spec, recompute=True), Sam3Image)
+
+
+def step_of(way: Way, recipe: DictConfig) -> Callable[[Any], None]:
+    """Return a function that trains the model of a way on a batch."""
     device = torch.device(accelerator())
-    model = model.to(device).train()
+    model = model_of(way, recipe).to(device).train()
     loss = instantiate(recipe.trainer.loss.angio, _convert_="all").to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    trained = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
+    precision = recipe.scratch.train.precision
+    small = device.type == "cuda" if way.stock else precision == "bfloat16"
 
     def step(batch: Any) -> None:
-        sample = copy_data_to_device(batch["angio"], device)
+        parts = [part["angio"] for part in (batch if isinstance(batch, list) else [batch])]
+        loss.begin_step([part.find_targets[0].num_boxes for part in parts])
         optimizer.zero_grad(set_to_none=True)
-        targets = [model.back_convert(target) for target in sample.find_targets]
-        loss(model(sample), targets)["core_loss"].backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for part in parts:
+            sample = copy_data_to_device(part, device)
+            with torch.autocast(device.type, torch.bfloat16, enabled=small):
+                targets = [model.back_convert(target) for target in sample.find_targets]
+                value = loss(model(sample), targets)["core_loss"]
+            value.backward()
+        if len(parts) > 1:
+            average_gradients(model, len(parts))
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
 
     return step
-
-
-def ways(recipe: DictConfig, frames: FrameSet) -> list[Way]:
-    """Return the three ways to train."""
-    spec = model_spec(recipe.scratch.model.size, recipe.scratch.model.resolution)
-    all_pixels = OmegaConf.merge(recipe, {})
-    all_pixels.trainer.loss.angio.loss_fns_find[2].num_sample_points = None
-    ours = step_of(instantiate(recipe.trainer.model), recipe)
-    stock = step_of(build_model(replace(spec, recompute=True)), all_pixels)
-    theirs = stock_data(recipe, frames)
-    return [
-        Way(name="ours", data=instantiate(recipe.trainer.data.train), step=ours),
-        Way(name="stock data", data=theirs, step=ours),
-        Way(name="stock data and model", data=theirs, step=stock),
-    ]
 
 
 def now() -> float:
@@ -153,71 +278,129 @@ def now() -> float:
 
 
 def endless(data: TorchDataset) -> Iterator[Any]:
+    """Yield batches, epoch after epoch."""
     epoch = 0
     while True:
         yield from data.get_loader(epoch)
         epoch += 1
 
 
-def measure(all_ways: list[Way], steps: int, rounds: int) -> dict[str, tuple[float, float]]:
-    """Return seconds a frame of each way: preparing it, and in all."""
-    batches = {way.name: endless(way.data) for way in all_ways}
-    found: dict[str, list[tuple[float, float]]] = {way.name: [] for way in all_ways}
-    for way in all_ways:
-        way.step(next(batches[way.name]))
-    for _ in range(rounds):
-        for way in all_ways:
-            found[way.name].append(timed(way, batches[way.name], steps))
-    return {
-        name: tuple(statistics.median(part) for part in zip(*times, strict=True))
-        for name, times in found.items()
-    }
+def resident_bytes(name: str) -> int | None:
+    """Return ``VmRSS``, what this process holds, or ``VmHWM``, its most; None but on Linux."""
+    if sys.platform != "linux":
+        return None
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(name):
+            return int(line.split()[1]) * 1024
+    return None
 
 
-def timed(way: Way, batches: Iterator[Any], steps: int) -> tuple[float, float]:
-    """Return seconds a frame: preparing it, and in all."""
-    loading = total = 0.0
-    for _ in range(steps):
-        started = now()
-        batch = next(batches)
-        loading += now() - started
-        way.step(batch)
-        total += now() - started
-    frames = steps * way.data.batch_size
-    return loading / frames, total / frames
+def measure(way: Way, shared: Conditions) -> Measured | None:
+    """Train in one way, in a fresh process; None if the memory does not suffice."""
+    prepare_runtime(threads=load_config().train.threads)
+    on_gpu = accelerator() == "cuda"
+    if on_gpu and shared.limit_gb is not None:
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, shared.limit_gb * 1e9 / total))
+    frames = load_frames(shared.dataset, "train", "vessel_tree")
+    with joined(timeout_s=60):
+        recipe = recipe_of(way, shared, frames)
+        prepare(frames, shared.resolution_px, shared.store)
+        data = data_of(way, recipe, frames)
+        before = resident_bytes("VmRSS")
+        try:
+            times = timed_rounds(step_of(way, recipe), data, shared)
+        except torch.OutOfMemoryError:
+            return None
+        most = resident_bytes("VmHWM")
+    peak = None if most is None or before is None else most - before
+    loading_s, total_s = (statistics.median(part) for part in zip(*times, strict=True))
+    return Measured(
+        loading_s=loading_s,
+        total_s=total_s,
+        peak_bytes=torch.cuda.max_memory_allocated() if on_gpu else peak,
+    )
 
 
-def show(found: dict[str, tuple[float, float]], markdown: bool) -> None:
-    ours = found["ours"][1]
-    rows = [
-        (name, f"{load * 1000:.1f}", f"{all_ * 1000:.0f}", f"{1 / all_:.2f}", f"{ours / all_:.2f}")
-        for name, (load, all_) in found.items()
-    ]
-    head = ("", "ms to prepare a frame", "ms a frame", "frames a second", "ratio to ours")
+def timed_rounds(
+    step: Callable[[Any], None], data: TorchDataset, shared: Conditions
+) -> list[tuple[float, float]]:
+    """Return seconds a frame of each round, of preparing it and in all, after two steps."""
+    batches = endless(data)
+    for _ in range(2):
+        step(next(batches))
+    rounds = []
+    for _ in range(shared.rounds):
+        loading = total = 0.0
+        for _ in range(shared.steps):
+            started = now()
+            batch = next(batches)
+            loading += now() - started
+            step(batch)
+            total += now() - started
+        frames = shared.steps * data.batch_size
+        rounds.append((loading / frames, total / frames))
+    return rounds
+
+
+HEAD = ("", "frames a second", "times stock", "ms to prepare a frame", "peak memory, GB")
+
+
+def row(name: str, found: Measured | None, stock: Measured | None) -> tuple[str, ...]:
+    """Return a line of the table."""
+    if found is None:
+        return (name, "out of memory", "", "", "")
+    ratio = "" if stock is None else f"{stock.total_s / found.total_s:.2f}"
+    peak = "unknown" if found.peak_bytes is None else f"{found.peak_bytes / 1e9:.2f}"
+    return (name, f"{1 / found.total_s:.2f}", ratio, f"{found.loading_s * 1000:.1f}", peak)
+
+
+def show(found: Mapping[str, Measured | None], shared: Conditions, markdown: bool) -> None:
+    """Print all that was measured."""
+    rows = [row(name, measured, found.get(_STOCK)) for name, measured in found.items()]
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
+    title = f"Model {shared.size} at {shared.resolution_px} px on {device}"
     if markdown:
-        lines = [head, ("---", *["---:"] * 4), *rows]
-        typer.echo("\n".join("| " + " | ".join(line) + " |" for line in lines))
+        lines = [HEAD, ("---", *["---:"] * 4), *rows]
+        typer.echo(f"{title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines))
         return
-    table = Table(*head, title=f"Training on {accelerator()}, {torch.get_num_threads()} thread(s)")
-    for row in rows:
-        table.add_row(*row)
+    table = Table(*HEAD, title=title)
+    for line in rows:
+        table.add_row(*line)
     Console().print(table)
 
 
-def main(
+def main(  # noqa: PLR0913, PLR0917 - options of a command are its parameters
     dataset: Annotated[Path, typer.Option(help="Folder that split wrote.")] = Path("dataset"),
+    size: Annotated[str | None, typer.Option(help="tiny or published.")] = None,
+    resolution: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
     steps: Annotated[int, typer.Option(help="Steps a round.")] = 8,
     rounds: Annotated[int, typer.Option(help="Rounds, of which the median is shown.")] = 3,
+    limit_gb: Annotated[float | None, typer.Option(help="Memory of the GPU to use.")] = None,
+    only: Annotated[list[str] | None, typer.Option(help="Ways to measure; all if none.")] = None,
     markdown: Annotated[bool, typer.Option(help="Print a table for a document.")] = False,
 ) -> None:
-    """Compare training steps."""
-    prepare_runtime(threads=load_config().train.threads)
-    frames = load_frames(dataset, "train", "vessel_tree")
-    with TemporaryDirectory() as scratch, joined(timeout_s=60):
-        store = Path(scratch) / "store"
-        recipe = recipe_of(frames, store)
-        prepare(frames, recipe.scratch.model.resolution, store)
-        show(measure(ways(recipe, frames), steps, rounds), markdown)
+    """Compare ways to train."""
+    wanted = only or list(WAYS)
+    if unknown := sorted(set(wanted) - set(WAYS)):
+        raise typer.BadParameter(f"no such way: {', '.join(unknown)}. There are: {', '.join(WAYS)}")
+    model = load_config().model
+    with TemporaryDirectory() as scratch:
+        shared = Conditions(
+            dataset=dataset if (dataset / "train").is_dir() else draw_frames(Path(scratch)),
+            store=Path(scratch) / "store",
+            size=size or model.size,
+            resolution_px=resolution or model.resolution,
+            steps=steps,
+            rounds=rounds,
+            limit_gb=limit_gb,
+        )
+        found = {}
+        for name in wanted:
+            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+                found[name] = fresh.submit(measure, WAYS[name], shared).result()
+            typer.echo(" | ".join(row(name, found[name], found.get(_STOCK))), err=True)
+        show(found, shared, markdown)
 
 
 if __name__ == "__main__":
