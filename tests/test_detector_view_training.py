@@ -165,6 +165,7 @@ def test_each_arm_publishes_model_answers_and_curves(trained):
             "checkpoint.pt",
             "config.yaml",
             "metadata.json",
+            "progress.png",
             "views.json",
         }
         assert (trained / OUTS.predictions / arm / "results.json").is_file()
