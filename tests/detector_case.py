@@ -6,6 +6,7 @@ saves the half minute that a launcher's fresh processes would need.
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import shutil
 import socket
@@ -25,6 +26,7 @@ from sam3_angio.coco import Category, Document, ImageEntry, annotate, write_docu
 
 SIDE_PX = 64
 REPOSITORY = Path(__file__).parent.parent
+_PATIENCE_S = 240
 
 
 def vessel(seed: int, side_px: int = SIDE_PX) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -140,7 +142,9 @@ def _entry(number: int) -> ImageEntry:
     )
 
 
-def write_params(root: Path, *, section: str = "train_phase1", **changes: object) -> None:
+def write_params(
+    root: Path, *, section: str = "train_phase1", workers: int = 2, **changes: object
+) -> None:
     """Write the repository's ``params.yaml`` for a small and short training.
 
     Parameters
@@ -148,6 +152,9 @@ def write_params(root: Path, *, section: str = "train_phase1", **changes: object
     root : Path
     section : str
         Which section is changed besides.
+    workers : int
+        The baseline has the threads of all of them. A forked process that asks for more than one
+        waits for ever when its parent has used several: OpenMP's threads do not survive a fork.
     **changes
         Values of that section; a dictionary changes some values of a subsection.
     """
@@ -156,6 +163,7 @@ def write_params(root: Path, *, section: str = "train_phase1", **changes: object
     params["model"]["resolution"] = SIDE_PX
     params["model"]["checkpoint"] = "none"
     params["train"]["threads"] = 1
+    params["train"]["workers"] = workers
     params["train"]["loader_workers"] = 0
     params["train"]["timeout_s"] = 60
     for phase in (name for name in params if name.startswith("train_phase")):
@@ -206,6 +214,8 @@ def _start(work: Callable[[], None], folder: Path, rank: int, count: int, port: 
         )
         log = Path(f"rank{rank}.log").open("a", encoding="utf-8")  # noqa: SIM115 - to the end
         sys.stdout = sys.stderr = log
+        # One that hangs says where, and fails its test alone.
+        faulthandler.dump_traceback_later(_PATIENCE_S, exit=True, file=log)
         work()
         code = 0
     except SystemExit as leaving:

@@ -33,7 +33,7 @@ def train() -> None:
 
 def small(folder: Path, **changes: object) -> None:
     few = {"epochs": 3, "batch_size": 2, "channels": [4, 8, 16], "val_every": 2}
-    write_params(folder, section="train_baseline", **{**few, **changes})
+    write_params(folder, section="train_baseline", workers=1, **{**few, **changes})
 
 
 @pytest.fixture
@@ -109,7 +109,7 @@ def test_the_model_says_how_it_was_made(project):
     assert run_workers(train, folder=project) == [0], log_of(project)
     metadata = json.loads((project / MODEL / "metadata.json").read_text())
     assert metadata["parameters"] == sum(value.numel() for value in weights_of(project).values())
-    assert (metadata["workers"], metadata["threads"], metadata["steps"]) == (1, 2, 12)
+    assert (metadata["workers"], metadata["threads"], metadata["steps"]) == (1, 1, 12)
     assert {"monai", "torch"} <= metadata["versions"].keys()
     assert "monai.networks.nets.UNet" in (project / MODEL / "config.yaml").read_text()
 
