@@ -19,7 +19,7 @@ repro: data
 	sam3-angio result
 
 test: environment lint
-	pytest -m "not pipeline and not slow" -n 2 --dist loadfile
+	pytest -m "not pipeline and not slow" -n 2 --dist loadfile --no-loadscope-reorder
 	pytest -m "pipeline and not slow"
 
 lint: environment

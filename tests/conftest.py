@@ -1,4 +1,9 @@
-"""Test modules that need torch are not even imported where their tests are deselected."""
+"""Which test modules are imported, and which come first.
+
+Test modules that need torch are not even imported where their tests are deselected. Those that fork
+workers come first: a fork of a process that has taken a gradient can take none (PyTorch wiki,
+"Autograd and Fork"). Under pytest-xdist the order holds with ``--no-loadscope-reorder`` alone.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +13,7 @@ from pathlib import Path
 import pytest
 
 _NEEDS_TORCH = re.compile(r"^pytestmark = .*\bmark\.torch\b", re.MULTILINE)
+_FORKS = re.compile(r"\b(run|start)_workers\(")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -15,3 +21,13 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if collection_path.suffix != ".py" or "not torch" not in config.getoption("markexpr"):
         return None
     return True if _NEEDS_TORCH.search(collection_path.read_text(encoding="utf-8")) else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of modules that fork before all others."""
+    forks = {
+        path: bool(_FORKS.search(path.read_text(encoding="utf-8")))
+        for path in {item.path for item in items}
+        if path.suffix == ".py"
+    }
+    items.sort(key=lambda item: not forks.get(item.path, False))
