@@ -169,6 +169,7 @@ class NegativesConfig(_Section):
     per_image: Annotated[int, Field(ge=1, le=29)]
     phrases: Phrases
     phrases_per_image: Annotated[int, Field(ge=0)]
+    unrelated_per_image: Annotated[int, Field(ge=0, le=20)]
 
     @model_validator(mode="after")
     def _enough(self) -> NegativesConfig:

@@ -11,6 +11,11 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# No example is timed: a machine with other work to do is slow, and nothing is wrong.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _NEEDS_TORCH = re.compile(r"^pytestmark = .*\bmark\.torch\b", re.MULTILINE)
 _FORKS = re.compile(r"\b(run|start)_workers\(")

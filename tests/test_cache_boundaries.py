@@ -24,6 +24,7 @@ EXEMPT = {"sam3_angio", "stages"} | {
 
 # Files that a module reads at run time besides its own source.
 PACKAGE_DATA = {
+    "sam3_angio.unrelated": "sam3_angio/unrelated.csv",
     "sam3_angio.anatomy": "sam3_angio/anatomy.csv",
     "sam3_angio.detector.weights": "sam3_angio/detector/weights/tiny.*",
     "sam3_angio.report.page": "sam3_angio/report/templates/*",
