@@ -264,7 +264,7 @@ def presence_of_the_other_artery(project):
 def test_negatives_lower_the_presence_of_phrases_that_are_not_there(project):
     found = {}
     for policy in ("none", "other_artery"):
-        negatives = {"policy": policy, "phrases_per_image": 0}
+        negatives = {"policy": policy, "phrases_per_image": 0, "unrelated_per_image": 0}
         write_params(project, section="train_phase2", epochs=6, val_every=6, negatives=negatives)
         assert run_workers(train, folder=project) == [0], log_of(project)
         found[policy] = presence_of_the_other_artery(project)
