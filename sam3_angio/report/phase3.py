@@ -147,7 +147,8 @@ def _said(rows: Iterable[Comparison], figure: str, scores: ArmScores) -> str:
     for word in ("raises", "lowers"):
         arms = [f"{arm} ({_interval(row)})" for arm, (row, found) in told.items() if found == word]
         if arms:
-            phrases.append(f"{_listed(arms)} {word} {figure} over {BASE}")
+            verb = word if len(arms) == 1 else word.removesuffix("s")
+            phrases.append(f"{_listed(arms)} {verb} {figure} over {BASE}")
     alike = [row for row, found in told.values() if not found]
     if alike:
         names = _listed([f"{row.arm} ({_interval(row)})" for row in alike])
