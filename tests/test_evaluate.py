@@ -21,6 +21,9 @@ from sam3_angio.report import evaluation
 from sam3_angio.report.overlays import choose_frames, draw_overlay
 from sam3_angio.report.result import render_result
 from sam3_angio.scoring.cases import read_cases
+from sam3_angio.scoring.phase1 import paired_differences, summarise
+from sam3_angio.scoring.statistics import Resampling
+from sam3_angio.scoring.tree import score_cases
 from sam3_angio.table import write_table
 from stages.evaluate import evaluate
 
@@ -335,7 +338,35 @@ def test_the_baseline_is_scored_by_the_same_code(workspace):
     write_miniature(workspace, miniature())
     metrics = run_stage(workspace)
     baseline = json.loads((workspace / "metrics/baseline.json").read_text(encoding="utf-8"))
+    difference = baseline.pop("phase1_less_baseline")
     assert baseline == metrics  # it was given the same answers
+    assert difference["hd95_mm"]["pseudo"] == {"mean": 0, "low": 0, "high": 0, "n": 8}
+
+
+def test_the_paired_difference_to_the_baseline_is_phase_1_less_it(workspace):
+    write_miniature(workspace, miniature())
+    path = workspace / "predictions/baseline/results.json"
+    write_miniature(workspace / "exact", [replace(f, semantic=f.truth) for f in miniature()])
+    path.write_bytes((workspace / "exact/predictions/phase1/results.json").read_bytes())
+    metrics = run_stage(workspace)
+    baseline = json.loads((workspace / "metrics/baseline.json").read_text(encoding="utf-8"))
+    assert baseline["dice"]["truth"]["mean"] == 1
+    found = baseline["phase1_less_baseline"]["dice"]["truth"]
+    assert found["mean"] == pytest.approx(metrics["dice"]["truth"]["mean"] - 1, abs=2e-4)
+    assert found["low"] <= found["mean"] <= found["high"] < 0
+    assert found["n"] == 8
+    caption = str(render_result(metrics, baseline).caption)
+    assert f"SAM 3 less U-Net, Dice against the truth: {found['mean']:.3f}" in caption
+
+
+def test_models_that_were_asked_about_different_frames_are_not_compared(workspace):
+    write_miniature(workspace, miniature())
+    how = Resampling(samples=10, confidence=0.95, seed=0)
+    cases = read_cases(workspace / "dataset", workspace / "truth", workspace / "predictions/phase1")
+    frames = score_cases(cases, 0.5, 1)
+    whole, part = (summarise(some, "semantic", 0.5, how) for some in (frames, frames[1:]))
+    with pytest.raises(ValueError, match="not asked about the same frames"):
+        paired_differences(whole, part, how)
 
 
 def test_the_terminals_table_has_the_baseline_beside_phase_1(workspace):

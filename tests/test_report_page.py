@@ -188,10 +188,18 @@ def test_the_result_table_has_value_interval_number_and_reference():
 
 
 def test_a_baseline_stands_beside_phase_1_where_it_was_scored():
-    documents = DOCUMENTS | {"baseline": {"dice": {"truth": figure(0.7)}}}
-    assert [group.title for group in result_rows(documents)] == [
+    baseline = {
+        "dice": {"truth": figure(0.7)},
+        "phase1_less_baseline": {"dice": {"truth": figure(0.05)}},
+    }
+    groups = result_rows(DOCUMENTS | {"baseline": baseline})
+    assert [group.title for group in groups] == [
         "Phase 1: vessel tree",
         "Baseline: U-Net on the same frames",
+    ]
+    assert [(row.title, row.value) for row in groups[1].rows] == [
+        ("Dice", "0.700"),
+        ("Phase 1 less U-Net, paired: Dice", "0.050"),
     ]
 
 

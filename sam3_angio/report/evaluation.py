@@ -15,7 +15,7 @@ from sam3_angio.report.gallery import PictureGroup, confused_group, tree_groups
 from sam3_angio.report.overlays import write_overlays
 from sam3_angio.report.page import PageContent, draw_charts, write_page
 from sam3_angio.report.page_figures import read_documents
-from sam3_angio.report.phase1 import write_figures, write_metrics
+from sam3_angio.report.phase1 import write_baseline, write_metrics
 from sam3_angio.report.phase2 import write_phase2
 from sam3_angio.report.phase3 import write_phase3
 from sam3_angio.report.phase4 import write_phase4
@@ -120,7 +120,8 @@ def evaluate_phases(sources: Sources, config: Config, *, metrics: Path, report: 
     with replacing(report) as pages, replacing_entries(metrics, last="phase1.json") as figures:
         pages.mkdir()
         trees = _evaluate_tree(sources, rules, figures, pages / "phase1" / "overlays")
-        _evaluate_baseline(sources, rules, figures)
+        baseline = _score_trees(sources, rules, "baseline")
+        write_baseline(figures, baseline, trees, rules.resampling)
         names = _evaluate_names(sources, rules, figures)
         _evaluate_lesions(sources, rules, figures)
         documents = read_documents(figures)
@@ -141,10 +142,6 @@ def _score_trees(sources: Sources, rules: Rules, of: str) -> Phase1Scores:
     cases = read_cases(sources.dataset, sources.truth, sources.predictions / of)
     frames = score_cases(cases, rules.threshold, rules.processes)
     return summarise(frames, rules.tree_from, rules.threshold, rules.resampling)
-
-
-def _evaluate_baseline(sources: Sources, rules: Rules, metrics: Path) -> None:
-    write_figures(metrics, "baseline", _score_trees(sources, rules, "baseline"))
 
 
 def _evaluate_tree(sources: Sources, rules: Rules, metrics: Path, overlays: Path) -> Phase1Scores:

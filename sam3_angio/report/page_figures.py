@@ -192,6 +192,14 @@ def _figures(name: str, document: Mapping[str, Any]) -> Iterator[_Found]:
         for key, title in _TREE:
             for against, figure in document.get(key, {}).items():
                 yield f"{key}.{against}", title, against, figure
+        for key, title in _TREE:
+            for against, figure in document.get("phase1_less_baseline", {}).get(key, {}).items():
+                yield (
+                    f"difference.{key}.{against}",
+                    f"Phase 1 less U-Net, paired: {title}",
+                    against,
+                    figure,
+                )
     elif name == "phase2":
         for key, sides, title in _NAMES:
             for against in sides:

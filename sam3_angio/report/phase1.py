@@ -10,6 +10,7 @@ the point; undefined ones are null in JSON and empty in tables, and counted unde
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from sam3_angio.report.curves import all_curves
 from sam3_angio.report.figures import DIGITS, ESTIMATE_COLUMNS, Table, estimate_cells, figures
 from sam3_angio.scoring.cases import Reference
 from sam3_angio.scoring.detection import PresenceScores
-from sam3_angio.scoring.phase1 import MASK_METRICS, Phase1Scores
+from sam3_angio.scoring.phase1 import MASK_METRICS, Phase1Scores, paired_differences
+from sam3_angio.scoring.statistics import Resampling
 from sam3_angio.scoring.tree import Source, TreeRule
 from sam3_angio.table import write_table
 
@@ -42,15 +44,43 @@ def write_metrics(folder: Path, scores: Phase1Scores) -> dict[str, Any]:
     return document
 
 
-def write_figures(folder: Path, name: str, scores: Phase1Scores) -> dict[str, Any]:
+def write_baseline(
+    folder: Path, scores: Phase1Scores, phase1: Phase1Scores, resampling: Resampling
+) -> dict[str, Any]:
+    """Write ``baseline.json`` and its tables, with the paired difference of Phase 1 to it.
+
+    Returns
+    -------
+    dict
+        The content of ``baseline.json``.
+    """
+    found = paired_differences(phase1, scores, resampling)
+    difference: dict[str, Any] = {metric: {} for metric in HEADLINE_METRICS}
+    for (metric, reference), estimate in found.items():
+        if metric in difference:
+            difference[metric][reference] = figures(estimate)
+    return write_figures(folder, "baseline", scores, {"phase1_less_baseline": difference})
+
+
+def write_figures(
+    folder: Path, name: str, scores: Phase1Scores, besides: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Write ``{name}.json``, ``{name}_frames.csv`` and ``{name}_groups.csv``.
+
+    Parameters
+    ----------
+    folder : Path
+    name : str
+    scores : Phase1Scores
+    besides : mapping or None
+        Further keys of the document.
 
     Returns
     -------
     dict
         The content of ``{name}.json``.
     """
-    document = metrics_document(scores)
+    document = metrics_document(scores) | dict(besides or {})
     write_json(folder / f"{name}.json", document)
     write_table(folder / f"{name}_frames.csv", *frame_table(scores))
     write_table(folder / f"{name}_groups.csv", *group_table(scores))

@@ -62,7 +62,7 @@ def render_result(metrics: Mapping[str, Any], baseline: Mapping[str, Any] | None
     table = Table(
         title=f"Phase 1: vessel tree in {count['frames']} frames of {count['patients']} patients "
         "unseen in training",
-        caption=_caption(metrics),
+        caption="\n".join((_caption(metrics), *_beside(baseline))),
     )
     columns = [(title, metrics, key) for title, key in _COLUMNS if key in metrics["dice"]]
     if baseline is not None:
@@ -135,6 +135,13 @@ def _caption(metrics: Mapping[str, Any]) -> str:
     if undefined:
         lines.append(f"{undefined} undefined values took no part; see 'undefined' in the file.")
     return "\n".join(lines)
+
+
+def _beside(baseline: Mapping[str, Any] | None) -> Iterator[str]:
+    difference = (baseline or {}).get("phase1_less_baseline", {}).get("dice", {})
+    for against, figure in difference.items():
+        reference = "truth" if against == "truth" else "pseudo-label"
+        yield f"SAM 3 less U-Net, Dice against the {reference}: {cell(figure)}, paired."
 
 
 def _verdict(difference: Mapping[str, Any]) -> str:

@@ -223,6 +223,41 @@ def _beats_teacher(
     }
 
 
+def paired_differences(
+    first: Phase1Scores, second: Phase1Scores, resampling: Resampling
+) -> dict[tuple[str, Reference], Estimate]:
+    """Return how much two models' headline masks of the same frames differ, first less second.
+
+    Parameters
+    ----------
+    first, second : Phase1Scores
+    resampling : Resampling
+
+    Returns
+    -------
+    dict
+        By score and reference; positive where the first model's value is the higher.
+
+    Raises
+    ------
+    ValueError
+        The frames, or the order of the frames, differ.
+    """
+    ids = [[frame.case.frame_id for frame in scores.frames] for scores in (first, second)]
+    if ids[0] != ids[1]:
+        raise ValueError("the models were not asked about the same frames")
+    return {
+        (metric, reference): estimate_difference(
+            _values(first.frames, first.tree_from, reference, metric),
+            _values(second.frames, second.tree_from, reference, metric),
+            _patients(first.frames),
+            resampling,
+        )
+        for metric in MASK_METRICS
+        for reference in first.precision
+    }
+
+
 def _precision(
     cases: Sequence[TreeCase], reference: Reference, resampling: Resampling
 ) -> AveragePrecision:
