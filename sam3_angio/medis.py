@@ -278,12 +278,14 @@ def polygon_mask(polygon: Points, shape: tuple[int, int]) -> NDArray[np.bool_]:
         raise ValueError("the polygon has a coordinate that is not finite")
     rows, columns = shape
     winding = np.zeros((rows, columns + 1), dtype=np.int32)
-    for (x0, y0), (x1, y1) in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
-        low, high = sorted((y0, y1))
-        centres = np.arange(max(math.ceil(low), 0), min(math.ceil(high), rows))
+    for start, end in zip(polygon, np.roll(polygon, -1, axis=0), strict=True):
+        # Downwards, whichever way the outline runs: rounding is the same for both neighbours.
+        (x0, y0), (x1, y1) = (start, end) if start[1] < end[1] else (end, start)
+        centres = np.arange(max(math.ceil(y0), 0), min(math.ceil(y1), rows))
         if len(centres):
             crossing = np.ceil(x0 + (centres - y0) * ((x1 - x0) / (y1 - y0)))
-            winding[centres, np.clip(crossing, 0, columns).astype(int)] += 1 if y1 > y0 else -1
+            turn = 1 if end[1] > start[1] else -1
+            winding[centres, np.clip(crossing, 0, columns).astype(int)] += turn
     filled: NDArray[np.bool_] = np.cumsum(winding[:, :columns], axis=1) != 0
     return filled
 

@@ -7,15 +7,18 @@ workers come first: a fork of a process that has taken a gradient can take none 
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# No example is timed: a machine with other work to do is slow, and nothing is wrong.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
+# No example is timed: a machine with other work to do is slow, and nothing is wrong. The examples
+# are the same each time; HYPOTHESIS_PROFILE=explore looks for others.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 _NEEDS_TORCH = re.compile(r"^pytestmark = .*\bmark\.torch\b", re.MULTILINE)
 _FORKS = re.compile(r"\b(run|start)_workers\(")

@@ -345,7 +345,9 @@ def test_the_verdict_follows_the_intervals(arms):
         replace(row, difference=replace(row.difference, low=-0.5, high=-0.1))
         for row in arms.comparisons
     ]
-    assert "lowers Dice" in verdict(replace(arms, comparisons=tuple(falling)))
+    assert "lower Dice over none" in verdict(replace(arms, comparisons=tuple(falling)))
+    of_text = tuple(row for row in falling if row.arm == "text")
+    assert "lowers Dice over none" in verdict(replace(arms, comparisons=of_text))
     assert "nothing can be said" in verdict(replace(arms, comparisons=()))
 
 
