@@ -298,6 +298,19 @@ class Config(_Section):
                         )
         return self
 
+    @model_validator(mode="after")
+    def _steps_fall_into_parts(self) -> Config:
+        parts = self.train.parts
+        phases = (name for name in type(self).model_fields if name.startswith("train_phase"))
+        uneven = [
+            f"{name}.batch_size ({size})"
+            for name in phases
+            if (size := getattr(self, name).batch_size) % parts
+        ]
+        if uneven:
+            raise ValueError(f"train.parts ({parts}) does not divide {', '.join(uneven)}")
+        return self
+
 
 def load_config(path: Path = Path("params.yaml")) -> Config:
     """Read and validate the parameters.

@@ -169,6 +169,19 @@ def test_an_experiment_rewrites_only_the_parameter_that_it_changes(tmp_path):
     assert config.load_config(path).train_phase2.negatives.policy == "similar+other_artery"
 
 
+def test_steps_that_do_not_fall_into_equal_parts_are_refused_with_every_phase(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    sizes = {"train_phase1": 4, "train_phase2": 3, "train_phase3": 2, "train_phase4": 1}
+    apply_overrides(path, [f"{phase}.batch_size={size}" for phase, size in sizes.items()])
+    apply_overrides(path, ["train.parts=2"])
+    told = r"train.parts \(2\) does not divide train_phase2.batch_size \(3\), train_phase4"
+    with pytest.raises(ConfigError, match=told):
+        config.load_config(path)
+    apply_overrides(path, ["train_phase2.batch_size=4", "train_phase4.batch_size=2"])
+    assert config.load_config(path).train.parts == 2
+
+
 @pytest.mark.parametrize("content", ["{", "- a\n- b\n", "", "a: 1\na: 2\n"])
 def test_what_is_no_parameter_file_is_a_configuration_error(tmp_path, content):
     path = tmp_path / "params.yaml"
