@@ -169,6 +169,9 @@ class NegativesConfig(_Section):
     per_image: Annotated[int, Field(ge=1, le=29)]
     phrases: Phrases
     phrases_per_image: Annotated[int, Field(ge=0)]
+    rivals_per_image: Annotated[int, Field(ge=0, le=29)]
+    rivals_doubt: Annotated[float, Field(ge=0, le=1)]
+    rivals_weight: Weight
     unrelated_per_image: Annotated[int, Field(ge=0, le=20)]
 
     @model_validator(mode="after")

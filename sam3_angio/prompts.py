@@ -57,11 +57,14 @@ class Prompt:
         Category of the annotations that answer it; a frame without any does not show it.
     asked : str or None
         Words for the text encoder where they are others than the phrase.
+    certain : bool
+        Whether a frame without an annotation of that category does not show it.
     """
 
     phrase: str
     category_id: int
     asked: str | None = None
+    certain: bool = True
 
     @property
     def text(self) -> str:

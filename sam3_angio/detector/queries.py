@@ -113,7 +113,7 @@ class PromptedFrames:
             "query_text": prompt.text,
             "query_processing_order": 0,
             "object_ids_output": answers,
-            "is_exhaustive": True,
+            "is_exhaustive": prompt.certain,
             "input_box": None,
             "input_box_label": None,
             "input_points": None,
@@ -232,7 +232,9 @@ def _warp(values: NDArray[np.float32], turn: NDArray[np.float64], border: int) -
 class ToTensors:
     """Last step: the picture as normalised floats, the boxes of the masks.
 
-    A target that the augmentation moved out of the picture leaves its query.
+    A target that the augmentation moved out of the picture leaves its query. Each query gets a
+    semantic target: the union of its masks or, where it is not certain what the frame shows of it,
+    of all masks of the frame, which it must leave alone.
     """
 
     def __call__(self, sample: Datapoint, *, epoch: int) -> Datapoint:
@@ -247,8 +249,14 @@ class ToTensors:
                 target.bbox = box
         for query in sample.find_queries:
             query.object_ids_output = [k for k in query.object_ids_output if boxes[k] is not None]
+            marked = query.object_ids_output if query.is_exhaustive else range(len(boxes))
+            query.semantic_target = _union([image.objects[k].segment for k in marked], values.shape)
         sample.raw_images = None
         return sample
+
+
+def _union(masks: Sequence[torch.Tensor], shape: Sequence[int]) -> torch.Tensor:
+    return torch.stack([torch.zeros(*shape, dtype=torch.bool), *(m.bool() for m in masks)]).any(0)
 
 
 def mask_box(mask: torch.Tensor) -> torch.Tensor | None:

@@ -44,11 +44,11 @@ class ThriftySam3Image(Sam3Image):  # type: ignore[misc]
 
 
 def _with_target(find_target: Any) -> torch.Tensor | None:
-    """Return which queries have a target, or None where that spares nothing.
+    """Return which queries have a target, or one to avoid; None where that spares nothing.
 
     One query is always kept, so that a batch without any target runs through the same code.
     """
-    wanted: torch.Tensor = find_target.num_boxes > 0
+    wanted: torch.Tensor = (find_target.num_boxes > 0) | ~find_target.is_exhaustive
     if not wanted.any():
         wanted[0] = True
     return None if wanted.all() else wanted

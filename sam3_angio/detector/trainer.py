@@ -48,6 +48,7 @@ _CURVES = {
     "loss_dice": "mask_dice",
     "loss_semantic_seg": "semantic_focal",
     "loss_semantic_dice": "semantic_dice",
+    "loss_rival": "rival",
 }
 
 #: Parts of the model that learn at rates of their own, and what these are called.
