@@ -2,8 +2,9 @@
 
 Conventions
 -----------
-Logits are brought to a frame's own size by bilinear interpolation with half-pixel centres, which
-is how frames came to the model's size, and cut at probability one half. Scores are the product of
+Logits are brought to a frame's own size by bicubic interpolation with half-pixel centres and cut at
+probability one half. Vessels are about as wide as a cell of the masks, and straight lines between
+the cells' centres would cut off their crests. Scores are the product of
 the phrase's presence and the query's own score. Work is dealt out to the workers frame by frame,
 and each answer depends on its frame alone, so the number of workers changes nothing.
 """
@@ -243,7 +244,7 @@ def dice(prediction: torch.Tensor, reference: torch.Tensor) -> float:
 def enlarge(logits: torch.Tensor, size: Sequence[int]) -> torch.Tensor:
     """Bring (M, M) logits to (rows, columns), with half-pixel centres."""
     resized = functional.interpolate(
-        logits[None, None].float(), size=tuple(size), mode="bilinear", align_corners=False
+        logits[None, None].float(), size=tuple(size), mode="bicubic", align_corners=False
     )
     return resized[0, 0]
 
