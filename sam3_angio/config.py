@@ -108,6 +108,8 @@ class PromptsConfig(_Section):
 class TrainConfig(_Section):
     """What all training phases share."""
 
+    launcher: Literal["standalone", "c10d", "slurm"]
+    nodes: Count
     workers: Count
     threads: Count
     loader_workers: Annotated[int, Field(ge=0)]
@@ -120,6 +122,12 @@ class TrainConfig(_Section):
     compile: bool
     lora_rank: Annotated[int, Field(ge=0, le=256)]
     lora_targets: Annotated[tuple[Literal["qkv", "proj", "fc1", "fc2"], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _more_machines_by_a_launcher(self) -> TrainConfig:
+        if self.launcher == "standalone" and self.nodes > 1:
+            raise ValueError(f"launcher 'standalone' starts no {self.nodes} nodes; c10d, slurm do")
+        return self
 
 
 Rate = Annotated[float, Field(gt=0, le=1)]

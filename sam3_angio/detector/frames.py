@@ -206,7 +206,8 @@ def prepare(frames: FrameSet, side_px: int, root: Path) -> None:
     Masks that vanish when they are made smaller keep their densest pixel, so that a target is
     never empty.
     """
-    if root.is_dir():
+    # Listed, because a network drive remembers for a while that a folder was not there.
+    if root.parent.is_dir() and root in root.parent.iterdir():
         return
     marks = sorted(frames.document.annotations, key=lambda mark: mark.id)
     pictures = np.empty((len(frames.images), side_px, side_px), dtype=np.uint8)
