@@ -35,10 +35,11 @@ class DataConfig(_Section):
 
 
 class ExtractConfig(_Section):
-    """Display mapping of runs that carry no window."""
+    """Display mapping of runs that carry no window, and the form of the pictures."""
 
     percentile_low: Percent
     percentile_high: Percent
+    shards: Annotated[int, Field(ge=0, le=1000)]
 
     @model_validator(mode="after")
     def _ordered(self) -> ExtractConfig:
