@@ -1,10 +1,10 @@
 """Frames as a file each and in archives: what it costs to write, to read and to hash them.
 
-``python benchmarks/pictures.py [--frames 4000] [--side 256] [--shards 4 16]`` writes
-as many noisy pictures as PNG, packs them, and measures in turn, in a temporary folder: packing them
-or leaving them as they are, reading all in the order of their names and in a random order, linking or
-copying them as ``split`` does, and ``dvc add`` of the folder in a new repository, first and again
-with nothing changed. Times are those of the clock, a single run each, with the files in the page cache:
+``python benchmarks/pictures.py [--frames 4000] [--side 256] [--shards 4 16]`` writes as many noisy
+pictures as PNG, packs them, and measures in turn, in a temporary folder: packing them or leaving
+them as they are, reading all in the order of their names and in a random order, linking or copying
+them as ``split`` does, and ``dvc add`` of the folder in a new repository, first and again with
+nothing changed. Times are those of the clock, a single run each, with the files in the page cache:
 a disk that turns or a network drive makes loose files slower still.
 """
 
@@ -28,7 +28,16 @@ from PIL import Image
 from sam3_angio.pictures import copy_pictures, pack_pictures, read_picture
 
 _FRAMES_A_PATIENT = 4
-HEAD = ("form", "files", "pack, s", "read in order, s", "at random, s", "split, s", "dvc add, s", "again, s")
+HEAD = (
+    "form",
+    "files",
+    "pack, s",
+    "read in order, s",
+    "at random, s",
+    "split, s",
+    "dvc add, s",
+    "again, s",
+)
 
 
 def write_pictures(folder: Path, frames: int, side_px: int) -> dict[str, str]:
@@ -67,7 +76,9 @@ def hashed(folder: Path) -> tuple[float, float]:
     shutil.copytree(folder, repo / "frames")
     dvc = [sys.executable, "-m", "dvc"]
     subprocess.run([*dvc, "init", "--no-scm", "-q"], cwd=repo, check=True)
-    subprocess.run([*dvc, "config", "core.site_cache_dir", str(repo / "site")], cwd=repo, check=True)
+    subprocess.run(
+        [*dvc, "config", "core.site_cache_dir", str(repo / "site")], cwd=repo, check=True
+    )
     add = [*dvc, "add", "-q", "frames"]
     first, again = (seconds(lambda: subprocess.run(add, cwd=repo, check=True)) for _ in range(2))
     return first, again
