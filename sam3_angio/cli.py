@@ -238,6 +238,24 @@ def pretrain_tiny(
 
 
 @_commands.command()
+def join(
+    stages: Annotated[
+        list[str] | None, typer.Argument(help="Which to help with; all that train if none.")
+    ] = None,
+) -> None:
+    """Help another machine, where `dvc repro` runs, to train; one stage after the other.
+
+    SAM3_ANGIO_RENDEZVOUS says where it is. Example: sam3-angio join train_phase2 train_phase3
+    """
+    from sam3_angio.joining import launched_stages
+
+    for stage, command in launched_stages(Path("dvc.yaml"), stages or []).items():
+        typer.echo(f"Joining {stage}", err=True)
+        if subprocess.run(command, check=False).returncode:
+            raise AngioError(f"{stage} ended early; what is said above is the cause.")
+
+
+@_commands.command()
 def doctor(
     dataset: Annotated[Path, typer.Option(help="Folder of the data set.")] = Path("dataset"),
 ) -> None:

@@ -35,10 +35,11 @@ class DataConfig(_Section):
 
 
 class ExtractConfig(_Section):
-    """Display mapping of runs that carry no window."""
+    """Display mapping of runs that carry no window, and the form of the pictures."""
 
     percentile_low: Percent
     percentile_high: Percent
+    shards: Annotated[int, Field(ge=0, le=1000)]
 
     @model_validator(mode="after")
     def _ordered(self) -> ExtractConfig:
@@ -108,6 +109,8 @@ class PromptsConfig(_Section):
 class TrainConfig(_Section):
     """What all training phases share."""
 
+    launcher: Literal["standalone", "c10d", "slurm"]
+    nodes: Count
     workers: Count
     threads: Count
     loader_workers: Annotated[int, Field(ge=0)]
@@ -120,6 +123,12 @@ class TrainConfig(_Section):
     compile: bool
     lora_rank: Annotated[int, Field(ge=0, le=256)]
     lora_targets: Annotated[tuple[Literal["qkv", "proj", "fc1", "fc2"], ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _more_machines_by_a_launcher(self) -> TrainConfig:
+        if self.launcher == "standalone" and self.nodes > 1:
+            raise ValueError(f"launcher 'standalone' starts no {self.nodes} nodes; c10d, slurm do")
+        return self
 
 
 Rate = Annotated[float, Field(gt=0, le=1)]

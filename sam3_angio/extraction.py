@@ -37,6 +37,7 @@ from sam3_angio.files import replacing, sha256
 from sam3_angio.geometry_table import FrameGeometry, write_geometry
 from sam3_angio.manifest import ManifestRow
 from sam3_angio.medis import read_contour
+from sam3_angio.pictures import pack_pictures
 from sam3_angio.progress import tracked
 
 #: Angles of table and header that differ by more than this are counted.
@@ -60,12 +61,15 @@ class ExtractionSettings:
         What the manifest's label paths are relative to.
     percentile_low, percentile_high : float
         See :func:`sam3_angio.dicom.display.display_8bit`.
+    shards : int
+        Archives that the pictures are put into, at most; 0 for a file each.
     """
 
     dicom_root: Path
     data_folder: Path
     percentile_low: float
     percentile_high: float
+    shards: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,8 +122,8 @@ def extract_frames(
     ----------
     rows : sequence of ManifestRow
     out : Path
-        Folder for ``{frame_id}.png`` and ``geometry.csv``; replaced as a whole, and only when all
-        frames are good.
+        Folder for ``{frame_id}.png``, or archives of these, and ``geometry.csv``; replaced as a
+        whole, and only when all frames are good.
     settings : ExtractionSettings
     processes : int
         Child processes; 0 for one a core.
@@ -145,6 +149,9 @@ def extract_frames(
         errors = [fault for fault in faults if fault.severity == "error"]
         if errors:
             raise DataError(f"{len(errors)} faults in {len(rows)} frames; none is written:", errors)
+        if settings.shards:
+            patients = {f"{row.frame_id}.png": row.patient for row in rows}
+            pack_pictures(folder, patients, settings.shards)
         write_geometry(
             folder / "geometry.csv",
             [result.geometry for result in results if result.geometry is not None],

@@ -15,8 +15,6 @@ frames of a patient, whatever the artery, are on one side.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -30,6 +28,7 @@ from sam3_angio.errors import DataError, Fault
 from sam3_angio.files import replacing
 from sam3_angio.lesion_labels import read_measurements, write_measurements
 from sam3_angio.manifest import ManifestRow, fold_patient_id
+from sam3_angio.pictures import copy_pictures, has_picture
 from sam3_angio.table import write_table
 
 Side = Literal["train", "val"]
@@ -178,7 +177,7 @@ def write_dataset(split: Split, converted: Path, frames: Path, out: Path) -> Non
     converted : Path
         Folder of the documents of all frames.
     frames : Path
-        Folder of the pictures; they are linked where the file system can, copied elsewhere.
+        Folder of the pictures, or of archives of them; the data set has them in the same form.
     out : Path
         Folder to write.
 
@@ -195,7 +194,8 @@ def write_dataset(split: Split, converted: Path, frames: Path, out: Path) -> Non
     with replacing(out) as folder:
         for side in SIDES:
             names = {row.frame_id for group in split.side(side) for row in group.rows}
-            _link_pictures(sorted(names), frames, folder / side / "images")
+            pictures = (frames / f"{name}.png" for name in sorted(names))
+            copy_pictures(pictures, folder / side / "images")
             for task, document in (documents | {FINDINGS: findings}).items():
                 path = folder / side / task / "annotations.json"
                 write_document(path, _labelled(document, names, absence=task in WITH_ABSENCE))
@@ -270,17 +270,7 @@ def _require_pictures(split: Split, frames: Path) -> None:
     faults = [
         Fault(file=f"{frame}.png", message="the picture is missing.", fix="Run extract again.")
         for frame, *_ in _assignments(split)
-        if not (frames / f"{frame}.png").is_file()
+        if not has_picture(frames / f"{frame}.png")
     ]
     if faults:
         raise DataError("Pictures are missing:", faults)
-
-
-def _link_pictures(names: Iterable[str], frames: Path, folder: Path) -> None:
-    folder.mkdir(parents=True)
-    for name in names:
-        source = (frames / f"{name}.png").resolve()
-        try:
-            os.link(source, folder / f"{name}.png")
-        except OSError:
-            shutil.copyfile(source, folder / f"{name}.png")

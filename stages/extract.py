@@ -26,6 +26,7 @@ def extract(
         data_folder=labels.parent,
         percentile_low=config.extract.percentile_low,
         percentile_high=config.extract.percentile_high,
+        shards=config.extract.shards,
     )
     rows, processes = read_manifest(manifest), config.machine.processes
     checked = check_runs(rows, settings.data_folder, settings.dicom_root, processes)

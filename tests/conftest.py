@@ -21,7 +21,7 @@ settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 _NEEDS_TORCH = re.compile(r"^pytestmark = .*\bmark\.torch\b", re.MULTILINE)
-_FORKS = re.compile(r"\b(run|start)_workers\(")
+_FORKS = re.compile(r"\b(run|start)_(workers|machines)\(")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -12,7 +12,7 @@ import shutil
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -192,27 +192,39 @@ class Worker:
 
 def start_workers(work: Callable[[], None], *, folder: Path, count: int) -> list[Worker]:
     """Fork workers of one group that run `work` in `folder`; their errors go to ``rank.log``."""
+    port = _free_port()
+    return [
+        _start(work, folder, {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count}, port)
+        for rank in range(count)
+    ]
+
+
+def run_machines(work: Callable[[], None], *, folders: Sequence[Path]) -> list[int]:
+    """Run a worker in each of some folders, as if each were on a machine of its own."""
+    port = _free_port()
+    alone = {"LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "WORLD_SIZE": len(folders)}
+    workers = [
+        _start(work, folder, {"RANK": rank, **alone}, port) for rank, folder in enumerate(folders)
+    ]
+    return [worker.wait() for worker in workers]
+
+
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    return [_start(work, folder, rank, count, port) for rank in range(count)]
+        return int(probe.getsockname()[1])
 
 
-def _start(work: Callable[[], None], folder: Path, rank: int, count: int, port: int) -> Worker:
+def _start(work: Callable[[], None], folder: Path, place: dict[str, int], port: int) -> Worker:
     pid = os.fork()
     if pid:
         return Worker(pid=pid)
     code = 1
     try:
         os.chdir(folder)
-        os.environ.update(
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
-            WORLD_SIZE=str(count),
-            MASTER_ADDR="127.0.0.1",
-            MASTER_PORT=str(port),
-        )
-        log = Path(f"rank{rank}.log").open("a", encoding="utf-8")  # noqa: SIM115 - to the end
+        os.environ.update({name: str(value) for name, value in place.items()})
+        os.environ.update(MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port))
+        log = Path(f"rank{place['RANK']}.log").open("a", encoding="utf-8")  # noqa: SIM115 - to the end
         sys.stdout = sys.stderr = log
         # One that hangs says where, and fails its test alone.
         faulthandler.dump_traceback_later(_PATIENCE_S, exit=True, file=log)

@@ -1,4 +1,4 @@
-"""Workers under the real launcher: they end together."""
+"""Workers under the real launcher, which is what dvc.yaml calls: they end together."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from detector_case import REPOSITORY, write_dataset, write_params  # noqa: E402
 
 @pytest.fixture
 def launched(tmp_path):
-    """Start a long training under ``torchrun``; give it and its workers once they train."""
+    """Start a long training; give its launcher and its workers once they train."""
     write_dataset(tmp_path)
     write_params(tmp_path, epochs=10_000, val_every=10_000)
     params = tmp_path / "params.yaml"
     params.write_text(params.read_text().replace("timeout_s: 60", "timeout_s: 10"))
     places = ("--dataset=dataset", "--out=model", "--predictions=answers", "--curves=curves")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command = [sys.executable, "-m", "stages.launch"]
     with (tmp_path / "log").open("w") as log:
         launcher = subprocess.Popen(
             [*command, "-m", "stages.train_phase1", *places],

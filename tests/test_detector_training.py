@@ -27,6 +27,7 @@ from detector_case import (  # noqa: E402
 from sam3_angio.coco import Rle, decode_mask, mask_box  # noqa: E402
 from sam3_angio.detector.checkpoint import load_weights  # noqa: E402
 from sam3_angio.detector.training import TREE, Outs, session, train_phase  # noqa: E402
+from sam3_angio.pictures import pack_pictures  # noqa: E402
 
 OUTS = Outs(
     model=Path("models/phase1"), predictions=Path("predictions/phase1"), curves=Path("curves")
@@ -95,6 +96,20 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_one_that_was_not(pr
     panels = sorted(path.name for path in (project / OUTS.predictions / "panel").iterdir())
     assert panels == ["001.png", "002.png"]  # of the validations after epochs 2 and 3
     assert (project / OUTS.model / "progress.png").stat().st_size > 1000
+
+
+def test_pictures_in_archives_train_the_same_model(project):
+    assert run_workers(train, folder=project) == [0], log_of(project)
+    weights, results = weights_of(project), results_of(project)
+    forget_training(project)
+    for split in ("train", "val"):
+        images = project / "dataset" / split / "images"
+        names = sorted(path.name for path in images.iterdir())
+        pack_pictures(images, {name: name.split("-")[0] for name in names}, 2)
+        assert all(path.suffix == ".zip" for path in images.iterdir())
+    assert run_workers(train, folder=project) == [0], log_of(project)
+    assert same_weights(weights, weights_of(project))
+    assert results == results_of(project)
 
 
 def test_a_changed_parameter_starts_afresh(project):

@@ -22,6 +22,7 @@ from sam3_angio.errors import DataError
 from sam3_angio.extraction import ExtractionSettings, extract_frames
 from sam3_angio.geometry_table import read_geometry
 from sam3_angio.manifest import ManifestRow, write_manifest
+from sam3_angio.pictures import read_picture
 
 ROOT = Path(__file__).parents[1]
 
@@ -247,3 +248,15 @@ def test_the_stage_writes_frames_and_says_what_it_found(site, tmp_path):
     with (work / "frames" / "geometry.csv").open(encoding="utf-8", newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 4
     assert "lanted" not in done.stdout + done.stderr
+
+
+def test_archives_hold_the_bytes_that_files_would(site, tmp_path):
+    root, rows = site
+    extract_frames(rows, tmp_path / "frames", _settings(root), 1)
+    extract_frames(rows, tmp_path / "packed", replace(_settings(root), shards=2), 1)
+    assert {path.suffix for path in (tmp_path / "packed").iterdir()} == {".csv", ".zip"}
+    for name in (f"{row.frame_id}.png" for row in rows):
+        assert read_picture(tmp_path / "packed" / name) == (tmp_path / "frames" / name).read_bytes()
+    assert read_geometry(tmp_path / "packed" / "geometry.csv") == read_geometry(
+        tmp_path / "frames" / "geometry.csv"
+    )

@@ -19,6 +19,7 @@ from test_convert import Converted
 
 from sam3_angio.errors import DataError
 from sam3_angio.manifest import ManifestRow, frame_id, pseudonym
+from sam3_angio.pictures import pack_pictures, read_picture
 from sam3_angio.split import (
     SIDES,
     Split,
@@ -313,3 +314,15 @@ def test_the_stage_writes_the_data_set_and_shows_the_sides(
     pictures = {path.stem for path in (data.dataset / "val" / "images").iterdir()}
     assert pictures == {r.frame_id for group in expected.val for r in group.rows}
     assert "frames RCA" in capsys.readouterr().out
+
+
+def test_frames_in_archives_stay_in_archives(data: Dataset) -> None:
+    patients = {f"{entry.frame_id}.png": entry.patient for entry in data.rows}
+    pack_pictures(data.frames, patients, 2)
+    data.write()
+    for side in SIDES:
+        images = data.dataset / side / "images"
+        assert {path.suffix for path in images.iterdir()} == {".zip"}
+        for group in data.split.side(side):
+            for entry in group.rows:
+                assert read_picture(images / f"{entry.frame_id}.png") == entry.frame_id.encode()

@@ -44,6 +44,8 @@ def diagnose(config: Config, machine: Machine, dataset: Path) -> tuple[Finding, 
         The model of ``params.yaml`` cannot be built.
     """
     needs, faulty = [], []
+    nodes = config.train.nodes
+    workers = nodes * config.train.workers
     for job in _jobs(config):
         try:
             frames = _frames(dataset, job)
@@ -51,7 +53,7 @@ def diagnose(config: Config, machine: Machine, dataset: Path) -> tuple[Finding, 
             faulty.append(_not_read(job, error))
             frames = None
         recipe = job_recipe(job, config)
-        needs.append(need_of(recipe, workers=config.train.workers, frames=frames))
+        needs.append(need_of(recipe, workers=workers, nodes=nodes, frames=frames))
     return (*examine(machine, _distinct(needs)), *faulty, *_weights(config.model.checkpoint))
 
 

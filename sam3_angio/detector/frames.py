@@ -13,6 +13,7 @@ kept in place (half-pixel centres), antialiased where it shrinks. Masks are cut 
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,7 @@ from torch.nn import functional
 from sam3_angio.coco import Annotation, Document, ImageEntry, decode_mask, load_document
 from sam3_angio.errors import DataError, Fault
 from sam3_angio.files import replacing, sha256
+from sam3_angio.pictures import read_picture as read_file
 
 MIN_AREA_PX = 4
 
@@ -38,7 +40,7 @@ class FrameSet:
     Attributes
     ----------
     folder : Path
-        Holds the pictures.
+        Holds the pictures, or archives of them.
     document_path : Path
         COCO document.
     document : Document
@@ -67,7 +69,8 @@ class FrameSet:
         """SHA-256 over the document and all pictures."""
         total = hashlib.sha256(sha256(self.document_path).encode())
         for image in self.images.values():
-            total.update(sha256(self.folder / image.file_name).encode())
+            content = read_file(self.folder / image.file_name)
+            total.update(hashlib.sha256(content).hexdigest().encode())
         return total.hexdigest()
 
 
@@ -121,7 +124,7 @@ def _faulty_labels(frames: FrameSet, where: str) -> Iterator[Fault]:
 def _faulty_pictures(frames: FrameSet) -> Iterator[Fault]:
     for image in frames.images.values():
         try:
-            with Image.open(frames.folder / image.file_name) as picture:
+            with _opened(frames, image) as picture:
                 mode, size = picture.mode, picture.size
         except (OSError, UnidentifiedImageError):
             yield Fault(file=image.file_name, message="the picture is missing or not a PNG.")
@@ -134,6 +137,10 @@ def _faulty_pictures(frames: FrameSet) -> Iterator[Fault]:
             )
 
 
+def _opened(frames: FrameSet, image: ImageEntry) -> Image.Image:
+    return Image.open(io.BytesIO(read_file(frames.folder / image.file_name)))
+
+
 def read_picture(frames: FrameSet, image: ImageEntry) -> NDArray[np.uint8]:
     """Return a frame as (rows, columns) grey values.
 
@@ -143,7 +150,7 @@ def read_picture(frames: FrameSet, image: ImageEntry) -> NDArray[np.uint8]:
         The file's data are damaged.
     """
     try:
-        with Image.open(frames.folder / image.file_name) as picture:
+        with _opened(frames, image) as picture:
             return np.asarray(picture, dtype=np.uint8)
     except OSError:
         raise DataError.at(image.file_name, "the picture's data are damaged.") from None
@@ -180,11 +187,16 @@ class FrameStore:
     """
 
     def __init__(self, root: Path) -> None:
+        self._root = root
         self._pictures = np.load(root / "pictures.npy", mmap_mode="r")
         self._masks = np.load(root / "masks.npy", mmap_mode="r")
         self._rows = _places(np.load(root / "image_ids.npy"))
         self._mask_rows = _places(np.load(root / "annotation_ids.npy"))
         self.side_px = int(self._pictures.shape[-1])
+
+    def __reduce__(self) -> tuple[type[FrameStore], tuple[Path]]:
+        """Be mapped anew in another process, where arrays would be copied into its memory."""
+        return FrameStore, (self._root,)
 
     def picture(self, image_id: int) -> NDArray[np.uint8]:
         """Return a frame, (side, side) uint8."""
@@ -206,7 +218,8 @@ def prepare(frames: FrameSet, side_px: int, root: Path) -> None:
     Masks that vanish when they are made smaller keep their densest pixel, so that a target is
     never empty.
     """
-    if root.is_dir():
+    # Listed, because a network drive remembers for a while that a folder was not there.
+    if root.parent.is_dir() and root in root.parent.iterdir():
         return
     marks = sorted(frames.document.annotations, key=lambda mark: mark.id)
     pictures = np.empty((len(frames.images), side_px, side_px), dtype=np.uint8)

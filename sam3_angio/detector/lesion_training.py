@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sam3_angio.config import load_config
+from sam3_angio.detector.sharing import told_by_first
 from sam3_angio.detector.training import Job, Outs, session, train_phase
 from sam3_angio.detector.workers import first_worker_does
 from sam3_angio.phase4_start import choose_start, write_choice
@@ -49,7 +50,9 @@ def train_findings(*, dataset: Path, models: Path, outs: Outs) -> None:
         Parameters, data or weights are wrong, the loss stopped being finite, or parameters or
         code were edited meanwhile.
     """
-    choice = choose_start(load_config().train_phase4.start, models)
     with session():
-        train_phase(findings_job(models / choice.folder), dataset=dataset, outs=outs)
-        first_worker_does(lambda: write_choice(outs.predictions / "choice.json", choice))
+        choice = first_worker_does(lambda: choose_start(load_config().train_phase4.start, models))
+        folder = told_by_first(lambda: choice and choice.folder)
+        train_phase(findings_job(models / folder), dataset=dataset, outs=outs)
+        if choice is not None:
+            write_choice(outs.predictions / "choice.json", choice)

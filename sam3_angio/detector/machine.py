@@ -9,7 +9,6 @@ does not offer is None.
 from __future__ import annotations
 
 import csv
-import importlib.util
 import os
 import platform
 import shutil
@@ -22,6 +21,8 @@ from pathlib import Path
 import psutil
 import torch
 import torch.distributed as dist
+
+from sam3_angio.detector import HAS_TRITON
 
 #: Packages whose versions decide what a training does.
 PACKAGES = ("torch", "torchvision", "sam3", "triton", "numpy", "opencv-python-headless", "dvc")
@@ -111,7 +112,7 @@ def this_machine(work: Path) -> Machine:
         cuda=torch.version.cuda,
         nccl=dist.is_available() and dist.is_nccl_available(),
         gloo=dist.is_available() and dist.is_gloo_available(),
-        triton=importlib.util.find_spec("triton") is not None,
+        triton=HAS_TRITON,
     )
 
 

@@ -31,6 +31,7 @@ from torch.nn import functional
 
 from sam3_angio.coco import ImageEntry, encode_mask, mask_box
 from sam3_angio.detector.queries import PreparedFrames
+from sam3_angio.detector.sharing import collected
 from sam3_angio.detector.workers import first_worker_does
 from sam3_angio.files import replacing, write_json
 from sam3_angio.progress import tracked
@@ -269,8 +270,7 @@ def predict(
     device : torch.device
     collate : callable
     out : Path
-        Folder of ``queries.json`` and ``results.json``; written by the first worker. Parts are
-        written next to it.
+        Folder of ``queries.json`` and ``results.json``; written by the first worker.
     """
     share = own_share(len(frames))
     images = frames.coco.images
@@ -283,19 +283,8 @@ def predict(
         answer_rows(answer, prompt.phrase, images[answer.image_id], instances)
         for answer, prompt in zip(found, prompts, strict=True)
     ]
-    parts = out.parent
-    write_json(parts / f"predictions_{dist.get_rank()}.json", rows, indent=None)
-    dist.barrier()
-    first_worker_does(lambda: _merge(parts, out))
-
-
-def _merge(parts: Path, out: Path) -> None:
-    rows = [
-        row
-        for path in sorted(parts.glob("predictions_*.json"))
-        for row in json.loads(path.read_text(encoding="utf-8"))
-    ]
-    write_rows(rows, out)
+    parts = collected(json.dumps(rows, allow_nan=False).encode())
+    first_worker_does(lambda: write_rows([row for part in parts for row in json.loads(part)], out))
 
 
 def write_rows(rows: Iterable[dict[str, Any]], out: Path) -> None:

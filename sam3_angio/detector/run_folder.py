@@ -29,6 +29,8 @@ from sam3_angio.errors import ConfigError
 from sam3_angio.files import sha256
 
 _OURS = ("sam3_angio", "stages")
+#: How workers are started; how many there are is counted, see :attr:`Origin.workers`.
+_PLACEMENT = ("launcher", "nodes")
 _DECISIVE = ("torch", "torchvision", "sam3", "numpy", "opencv-python-headless")
 
 
@@ -96,6 +98,8 @@ def parameters_of(
     for name in sections:
         if name.startswith("train_"):
             parameters[name] = {k: v for k, v in parameters[name].items() if k not in ignored}
+    for key in _PLACEMENT:
+        parameters.get("train", {}).pop(key, None)
     return parameters
 
 

@@ -1,8 +1,8 @@
 """What SAM 3's package needs on a machine without CUDA, and how worker processes behave.
 
 The ``sam3`` package takes a CUDA device for granted in a few places of its training code. Each
-place is mended here and nowhere else, and only where no CUDA device exists: on a GPU the package
-runs as it is. None of the changes touches a formula.
+place is mended here and nowhere else, and only where no CUDA device exists: on a GPU with Triton
+the package runs as it is. None of the changes touches a formula.
 
 Conventions
 -----------
@@ -21,6 +21,8 @@ import sys
 import numpy as np
 import torch
 
+from sam3_angio.detector import HAS_TRITON
+
 
 def accelerator() -> str:
     """Return ``cuda`` where a CUDA device exists, else ``cpu``."""
@@ -37,17 +39,24 @@ def prepare(threads: int) -> None:
         order with another number.
     """
     torch.set_num_threads(threads)
+    if not torch.cuda.is_available() or not HAS_TRITON:
+        _run_without_triton()
     if not torch.cuda.is_available():
         _run_without_cuda()
 
 
 @functools.cache
-def _run_without_cuda() -> None:
-    from sam3.train import trainer
+def _run_without_triton() -> None:
     from sam3.train.loss import loss_fns
 
     # Triton compiles for a GPU only; the same formula exists in plain PyTorch behind a switch.
     loss_fns.sigmoid_focal_loss = functools.partial(loss_fns.sigmoid_focal_loss, triton=False)
+
+
+@functools.cache
+def _run_without_cuda() -> None:
+    from sam3.train import trainer
+
     # The stock meter resets CUDA statistics after each step.
     trainer.MemMeter = NoMemoryMeter
     # The gather of sizes and bytes goes over CUDA tensors unless this is set.

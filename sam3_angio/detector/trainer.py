@@ -30,6 +30,7 @@ from sam3_angio.detector.panel import draw_panel, panel_places
 from sam3_angio.detector.predict import answers, validate
 from sam3_angio.detector.progress import TrainingProgress
 from sam3_angio.detector.runtime import seed_everything
+from sam3_angio.detector.sharing import on_every_machine
 from sam3_angio.detector.step_parts import InParts, average_gradients
 from sam3_angio.detector.targets import give_shape
 from sam3_angio.detector.workers import require_same_step
@@ -367,6 +368,7 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
             super().run()
         if self.kept_epoch + 1 < len(self.history):
             dist.barrier()  # worker 0 has written them
+            on_every_machine(self._best_weights(self.kept_epoch))
             load_weights(self.model.module, self._best_weights(self.kept_epoch))
 
 

@@ -7,11 +7,10 @@ predictions are moved to their places when all of it has succeeded.
 from __future__ import annotations
 
 import math
-import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +37,16 @@ from sam3_angio.detector.run_folder import (
 )
 from sam3_angio.detector.runtime import accelerator, be_deterministic
 from sam3_angio.detector.runtime import prepare as prepare_runtime
+from sam3_angio.detector.sharing import on_every_machine, require_alike
 from sam3_angio.detector.trainer import PhaseTrainer
 from sam3_angio.detector.weights import resolve
-from sam3_angio.detector.workers import first_worker_does, joined, only_training
+from sam3_angio.detector.workers import (
+    first_of_each_machine_does,
+    first_worker_does,
+    joined,
+    machine_count,
+    only_training,
+)
 from sam3_angio.errors import ConfigError, DataError, Fault
 from sam3_angio.files import replacing, sha256, write_json, write_text
 from sam3_angio.prompts import segment_numbers
@@ -170,9 +176,13 @@ def train_phase(job: Job, *, dataset: Path, outs: Outs) -> None:
     """
     # Every worker reads for itself; the first one goes ahead and reports what is wrong.
     plan = first_worker_does(lambda: _plan(job, dataset, outs.curves))
+    if job.start is not None:
+        on_every_machine(job.start)
     plan = plan or _plan(job, dataset, outs.curves)
-    first_worker_does(lambda: _preflight(plan))
-    first_worker_does(lambda: _prepare_stores(plan))
+    require_alike(asdict(plan.origin))
+    on_every_machine(plan.state)
+    first_of_each_machine_does(lambda: _preflight(plan))
+    first_of_each_machine_does(lambda: _prepare_stores(plan))
     trainer = instantiate(_recipe(plan).trainer, _recursive_=False)
     trainer.run()
     _predict(trainer, plan)
@@ -194,6 +204,10 @@ class _Plan:
         (section,) = (name for name in self.job.sections if name.startswith("train_"))
         settings: dict[str, Any] = self.origin.parameters[section]
         return settings
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state" / "checkpoint.pt"
 
     def store(self, split: str) -> Path:
         side_px = self.origin.parameters["model"]["resolution"]
@@ -323,14 +337,12 @@ def frozen_parts(settings: Mapping[str, Any]) -> list[str]:
 
 def _preflight(plan: _Plan) -> None:
     """Stop, before anything is made, what cannot come to its end on this machine."""
-    kept = plan.folder / "state" / "checkpoint.pt"
-    workers = plan.origin.workers
     need = need_of(
         _recipe(plan),
-        workers=workers,
-        nodes=workers // int(os.environ.get("LOCAL_WORLD_SIZE", workers)),
+        workers=plan.origin.workers,
+        nodes=machine_count(),
         frames=len(plan.splits["train"].images),
-        kept_bytes=kept.stat().st_size if kept.is_file() else 0,
+        kept_bytes=plan.state.stat().st_size if plan.state.is_file() else 0,
     )
     findings = examine(this_machine(runs_root()), [need])
     require_none_wrong(plan.job.label, findings)
@@ -346,8 +358,9 @@ def _remembered_mb(plan: _Plan) -> int:
 
 
 def _prepare_stores(plan: _Plan) -> None:
-    for folder in (runs_root() / "prepared", plan.folder / "state"):
-        _sweep(folder)
+    if dist.get_rank() == 0:  # nobody else writes there meanwhile
+        for folder in (runs_root() / "prepared", plan.folder / "state"):
+            _sweep(folder)
     for split, frames in plan.splits.items():
         prepare(frames, plan.origin.parameters["model"]["resolution"], plan.store(split))
 

@@ -32,9 +32,10 @@ from pathlib import Path
 from sam3_angio.coco import Document, load_document
 from sam3_angio.config import Arm, Config, load_config
 from sam3_angio.detector.build import model_spec, tokenizer
+from sam3_angio.detector.sharing import on_every_machine, told_by_first
 from sam3_angio.detector.training import Job, Outs, folder_of, session, train_phase
 from sam3_angio.detector.view_model import Carrier
-from sam3_angio.detector.workers import first_worker_does
+from sam3_angio.detector.workers import first_of_each_machine_does, first_worker_does
 from sam3_angio.errors import ConfigError, Fault
 from sam3_angio.files import replacing
 from sam3_angio.prompts import segment_numbers, segment_prompt
@@ -70,12 +71,17 @@ def train_arms(*, dataset: Path, start: Path, outs: Outs) -> None:
     with session():
         jobs = arm_jobs(load_config(), start)
         folders = first_worker_does(lambda: _prepare(jobs, dataset))
+        on_every_machine(start / "checkpoint.pt")
         folders = folders or _folders(jobs, dataset)
-        finished = [arm for arm in jobs if _kept(folders[arm]).predictions.is_dir()]
+        for folder in folders.values():
+            on_every_machine(folder / VIEWS)
+        finished = told_by_first(
+            lambda: [arm for arm in jobs if _kept(folders[arm]).predictions.is_dir()]
+        )
         for arm, job in jobs.items():
             if arm not in finished:
                 train_phase(job, dataset=dataset, outs=_kept(folders[arm]))
-                first_worker_does(partial(_forget_state, folders[arm]))
+                first_of_each_machine_does(partial(_forget_state, folders[arm]))
         first_worker_does(lambda: _publish(folders, dataset, start, outs))
 
 

@@ -4,7 +4,8 @@ Started without ``torchrun`` a process is the only worker of its group.
 
 Conventions
 -----------
-Worker 0 is the one that reads, locks, reports and publishes; the others wait for it.
+Worker 0 is the one that reads, locks, reports and publishes; the others wait for it. With several
+machines it is on the first one, where the pipeline runs.
 """
 
 from __future__ import annotations
@@ -20,13 +21,16 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
+from torch._C._distributed_c10d import TCPStore
 
 from sam3_angio.detector.runtime import accelerator, die_with_parent
-from sam3_angio.errors import AngioError
+from sam3_angio.errors import AngioError, ConfigError
 
 Result = TypeVar("Result")
 
 _LOCK_PATIENCE_S = 10.0
+#: Set by the launcher to ``first`` or ``other``, where there are several machines.
+_MACHINE = "SAM3_ANGIO_MACHINE"
 _SETUP_PATIENCE = timedelta(hours=6)
 #: What a collective operation says when another worker is gone, or does not come.
 _LOST = ("Timed out", "timed out", "Timeout", "Connection closed by peer", "Connection reset")
@@ -64,6 +68,7 @@ def joined(timeout_s: float) -> Iterator[None]:
     """
     _alone_without_launcher()
     die_with_parent()
+    _first_machine_first(timeout_s)
     kind = accelerator()
     if kind == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -98,6 +103,64 @@ def _alone_without_launcher() -> None:
     os.environ["MASTER_ADDR"] = "127.0.0.1"
 
 
+def _first_machine_first(timeout_s: float) -> None:
+    """Give the first ranks to the machine that is the first one.
+
+    Machines that meet by ``torchrun`` are numbered by their addresses, whoever they are.
+
+    Raises
+    ------
+    ConfigError
+        There is not just one first machine.
+    """
+    role = os.environ.get(_MACHINE)
+    if role is None:
+        return
+    own, count, local, locals_ = (
+        int(os.environ[name])
+        for name in ("GROUP_RANK", "GROUP_WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    )
+    store = TCPStore(
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        is_master=False,
+        timeout=timedelta(seconds=timeout_s),
+    )
+    if local == 0:
+        store.set(f"{_MACHINE}/{own}", role)
+    roles = [store.get(f"{_MACHINE}/{number}").decode() for number in range(count)]
+    if roles.count("first") != 1:
+        raise ConfigError(
+            f"Of {count} machines {roles.count('first')} are the first. Run the pipeline on one of "
+            "them and `sam3-angio join` on the others."
+        )
+    place = (own - roles.index("first")) % count
+    os.environ.update(GROUP_RANK=str(place), RANK=str(place * locals_ + local))
+
+
+def patient_group() -> Any:
+    """Return the group of all workers that waits long, for tensors in the main memory."""
+    return _Groups.patient
+
+
+def is_first_here() -> bool:
+    """Whether this is the first worker of its machine."""
+    return int(os.environ["LOCAL_RANK"]) == 0
+
+
+def machine_count() -> int:
+    """Return how many machines the workers are on."""
+    return dist.get_world_size() // _workers_here()
+
+
+def _workers_here() -> int:
+    return int(os.environ.get("LOCAL_WORLD_SIZE") or dist.get_world_size())
+
+
+def _machine() -> int:
+    return dist.get_rank() // _workers_here()
+
+
 def first_worker_does(work: Callable[[], Result]) -> Result | None:
     """Let worker 0 do something while the others wait.
 
@@ -109,22 +172,53 @@ def first_worker_does(work: Callable[[], Result]) -> Result | None:
     Raises
     ------
     SystemExit
-        On the other workers, if worker 0 failed: without an error of their own, so that its error
-        is the one that is reported.
+        On the other workers of its machine, if worker 0 failed: without an error of their own, so
+        that its error is the one that is reported.
+    AngioError
+        On the workers of other machines, if worker 0 failed.
     """
+    return _together(work, does=dist.get_rank() == 0)
+
+
+def first_of_each_machine_does(work: Callable[[], Result]) -> Result | None:
+    """Let the first worker of each machine do something while the others wait.
+
+    Worker 0 does it alone before the others do, so that machines which share a folder find it done.
+
+    Returns
+    -------
+    object or None
+        What `work` returned, on the workers that did it.
+
+    Raises
+    ------
+    SystemExit, AngioError
+        As with :func:`first_worker_does`, if one of them failed.
+    """
+    first = first_worker_does(work)
+    if machine_count() == 1:
+        return first
+    rest = _together(work, does=is_first_here() and dist.get_rank() > 0)
+    return first if dist.get_rank() == 0 else rest
+
+
+def _together(work: Callable[[], Result], *, does: bool) -> Result | None:
     result: Result | None = None
     error: BaseException | None = None
-    if dist.get_rank() == 0:
+    if does:
         try:
             result = work()
         except BaseException as caught:  # noqa: BLE001 - raised again below
             error = caught
-    good = torch.tensor(int(error is None))
-    dist.broadcast(good, src=0, group=_Groups.patient)
+    failed = torch.zeros(machine_count(), dtype=torch.int64)
+    failed[_machine()] = int(error is not None)
+    dist.all_reduce(failed, group=_Groups.patient)
     if error is not None:
         raise error
-    if not int(good):
+    if failed[_machine()]:
         raise SystemExit(0)
+    if failed.any():
+        raise AngioError("The training ended on another machine, which says why.")
     return result
 
 

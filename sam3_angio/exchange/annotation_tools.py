@@ -12,7 +12,6 @@ of pictures are frame ids; nothing personal is handed on, but the pictures are p
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -30,6 +29,7 @@ from sam3_angio.errors import ConfigError, DataError, Fault
 from sam3_angio.exchange.foreign_coco import parts_mask
 from sam3_angio.files import replacing, write_json, write_text
 from sam3_angio.label_mask import Mask, intersection_over_union
+from sam3_angio.pictures import has_picture, read_picture
 from sam3_angio.scoring.predictions import read_predictions
 
 FloatArray = NDArray[np.float64]
@@ -164,7 +164,7 @@ def export_masks(handover: Handover, pictures: Path, out: Path, form: Format) ->
     missing = [
         Fault(file=f"{frame}.png", message="the picture is missing.")
         for frame, *_ in handover.sizes_px
-        if not (pictures / f"{frame}.png").is_file()
+        if not has_picture(pictures / f"{frame}.png")
     ]
     if missing:
         raise DataError("Pictures are missing:", missing)
@@ -172,7 +172,8 @@ def export_masks(handover: Handover, pictures: Path, out: Path, form: Format) ->
     with replacing(out) as folder:
         (folder / places[form]).mkdir(parents=True)
         for frame, *_ in handover.sizes_px:
-            shutil.copyfile(pictures / f"{frame}.png", folder / places[form] / f"{frame}.png")
+            content = read_picture(pictures / f"{frame}.png")
+            (folder / places[form] / f"{frame}.png").write_bytes(content)
         if form == "label-studio":
             write_text(folder / "label_config.xml", _label_config(handover.labels))
             tasks, lost = _tasks(handover)

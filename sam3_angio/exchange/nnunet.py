@@ -11,7 +11,6 @@ Pictures are 8-bit grey PNG, masks 0 and 1.
 from __future__ import annotations
 
 import re
-import shutil
 from pathlib import Path
 
 from sam3_angio.anatomy import TREE_PHRASE
@@ -19,6 +18,7 @@ from sam3_angio.coco import decode_mask, load_document
 from sam3_angio.errors import ConfigError, DataError, Fault
 from sam3_angio.files import replacing, write_json
 from sam3_angio.label_mask import write_mask
+from sam3_angio.pictures import has_picture, read_picture
 
 _NAME = re.compile(r"Dataset\d{3}_[A-Za-z0-9_-]+")
 
@@ -73,12 +73,13 @@ def _write_frames(side: Path, folder: Path) -> list[str]:
     missing = [
         Fault(file=path.name, message="the picture is missing.", fix="Run split again.")
         for path in pictures.values()
-        if not path.is_file()
+        if not has_picture(path)
     ]
     if missing:
         raise DataError("Pictures are missing:", missing)
     for mark in document.annotations:
         picture = pictures[mark.image_id]
-        shutil.copyfile(picture, folder / "imagesTr" / f"{picture.stem}_0000.png")
+        target = folder / "imagesTr" / f"{picture.stem}_0000.png"
+        target.write_bytes(read_picture(picture))
         write_mask(folder / "labelsTr" / picture.name, decode_mask(mark.segmentation))
     return sorted(pictures[mark.image_id].stem for mark in document.annotations)

@@ -10,6 +10,7 @@ reddish purple what it added. A picture has 32 colours and a fixed width, so tha
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sam3_angio.errors import DataError
 from sam3_angio.files import replacing
+from sam3_angio.pictures import read_picture
 from sam3_angio.scoring.masks import BoolArray, FloatArray
 from sam3_angio.scoring.phase1 import Phase1Scores
 from sam3_angio.scoring.tree import reference_mask, tree_mask
@@ -148,7 +150,7 @@ def read_frame(path: Path, shape_px: tuple[int, int]) -> GreyArray:
         It cannot be read, or has another size than `shape_px`.
     """
     try:
-        with Image.open(path) as picture:
+        with Image.open(io.BytesIO(read_picture(path))) as picture:
             frame = np.asarray(picture.convert("L"))
     except OSError:
         raise DataError.at(path.name, "the picture cannot be read.", "Run split again.") from None

@@ -17,6 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,9 @@ def _drawn(folder: Path, plan: ScenePlan, processes: int) -> Iterator[Iterable[_
     if processes == 1:
         yield map(draw, seeds)
         return
-    with ProcessPoolExecutor(processes, initializer=end_with_parent) as pool:
+    with ProcessPoolExecutor(
+        processes, mp_context=get_context("spawn"), initializer=end_with_parent
+    ) as pool:
         yield pool.map(draw, seeds, chunksize=16)
 
 

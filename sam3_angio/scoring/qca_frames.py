@@ -18,6 +18,7 @@ and the reason is kept. A frame without a lesion is measured too: what is found 
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -36,6 +37,7 @@ from sam3_angio.coco import ImageEntry, Rle, decode_mask, load_document
 from sam3_angio.errors import DataError
 from sam3_angio.lesion_labels import Measured, read_measurements
 from sam3_angio.medis import read_contour
+from sam3_angio.pictures import read_picture
 from sam3_angio.progress import tracked
 from sam3_angio.qca import (
     DiameterProfile,
@@ -163,7 +165,7 @@ def _profiles(segment: Segment) -> dict[Origin, Callable[[], DiameterProfile]]:
 def _from_prediction(segment: Segment, spacing: PixelSpacing) -> DiameterProfile:
     if segment.predicted is None:
         raise DataError.at("prediction", "the segment was not found.")
-    with Image.open(segment.picture) as picture:
+    with Image.open(io.BytesIO(read_picture(segment.picture))) as picture:
         frame = np.asarray(picture.convert("L"), dtype=np.float64)
     return profile_from_frame(frame, decode_mask(segment.predicted), spacing)
 
