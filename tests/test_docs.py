@@ -2,6 +2,7 @@
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,7 @@ def test_commands_and_their_options_exist(path):
         assert set(re.findall(r"(?<!\S)--[a-z][a-z-]*", rest)) <= known, (name, rest)
 
 
+@cache
 def parameters():
     content = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
