@@ -177,8 +177,9 @@ def test_the_analysis_of_a_whole_run_has_the_dice_of_the_evaluation_and_names_no
     frame = scores["dice_pseudo"].idxmax()
     row = manifest.loc[frame]
     out = clone.path.parent / "analysed"  # beside the clone: Git sees none of it
+    run = clone.path / "data/export/Angios" / row["dicom"]
     said = clone.run(
-        "python", "-m", "sam3_angio", "analyze", str(clone.path / "data/export/Angios" / row["dicom"]),
+        "python", "-m", "sam3_angio", "analyze", str(run),
         "--frame", str(row["frame_index"]), "--out", str(out), "--device", "cpu",
     )  # fmt: skip
     (folder,) = out.iterdir()
