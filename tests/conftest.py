@@ -1,4 +1,4 @@
-"""Which test modules are imported, and which come first.
+"""Which test modules are imported, and which come first; nothing reaches another machine.
 
 Test modules that need torch are not even imported where their tests are deselected. Those that fork
 workers come first: a fork of a process that has taken a gradient can take none (PyTorch wiki,
@@ -19,6 +19,11 @@ from hypothesis import settings
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+# pytest-socket holds in this process alone; what tests start inherits this.
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    filter(None, [str(Path(__file__).parent / "no_network"), os.environ.get("PYTHONPATH")])
+)
 
 _NEEDS_TORCH = re.compile(r"^pytestmark = .*\bmark\.torch\b", re.MULTILINE)
 _FORKS = re.compile(r"\b(run|start)_(workers|machines)\(")

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from highdicom.seg import segread
 from pycocotools import mask as rle
 from pycocotools.coco import COCO
 from ruamel.yaml import YAML
@@ -168,6 +169,30 @@ def test_the_metrics_carry_value_interval_and_number(clone):
     for truth in ("truth", "pseudo"):
         assert 0 <= dice[truth]["low"] <= dice[truth]["mean"] <= dice[truth]["high"] <= 1
         assert dice[truth]["n"] > 0
+
+
+def test_the_analysis_of_a_whole_run_has_the_dice_of_the_evaluation_and_names_nobody(clone):
+    scores = pd.read_csv(clone.path / "metrics/phase1_frames.csv", index_col="frame_id")
+    manifest = pd.read_csv(clone.path / "data/manifest.csv", index_col="frame_id")
+    frame = scores["dice_pseudo"].idxmax()
+    row = manifest.loc[frame]
+    out = clone.path.parent / "analysed"  # beside the clone: Git sees none of it
+    run = clone.path / "data/export/Angios" / row["dicom"]
+    said = clone.run(
+        "python", "-m", "sam3_angio", "analyze", str(run),
+        "--frame", str(row["frame_index"]), "--out", str(out), "--device", "cpu",
+    )  # fmt: skip
+    (folder,) = out.iterdir()
+    document = COCO(str(clone.path / "dataset/val/vessel_tree/annotations.json"))
+    (image,) = (i for i in document.imgs.values() if i["frame_id"] == frame)
+    (mark,) = document.imgToAnns[image["id"]]
+    label = rle.decode(mark["segmentation"]).astype(bool)
+    tree = segread(folder / "segmentation.dcm").pixel_array.reshape(-1, *label.shape)[0] > 0
+    dice = 2 * np.count_nonzero(tree & label) / (tree.sum() + label.sum())
+    assert dice == pytest.approx(scores.loc[frame, "dice_pseudo"], abs=1e-4)
+    for path in folder.iterdir():
+        assert not _leaks(path.read_bytes() + folder.name.encode()), path.name
+    assert not _leaks(said.encode())
 
 
 def test_a_second_repro_runs_nothing(clone):

@@ -44,6 +44,12 @@ _RUNS = {
     "phase3/shuffled": "3 shuffled",
     "phase4": "Phase 4",
 }
+#: Folder, curve and name of the ways to the vessel tree.
+_TREE_CURVES = (
+    ("phase1", "dice_semantic", "semantic mask"),
+    ("phase1", "dice_instance", "best instance"),
+    ("baseline", "dice_semantic", "U-Net"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,15 +81,15 @@ def curve_charts(curves: Path) -> Iterator[Chart]:
     curves : Path
         ``metrics``, with a folder a training.
     """
-    own = {
+    trees = {
         word: points
-        for name, word in (("dice_semantic", "semantic mask"), ("dice_instance", "best instance"))
-        if (points := _curve(curves / "phase1", f"val/{name}"))
+        for folder, name, word in _TREE_CURVES
+        if (points := _curve(curves / folder, f"val/{name}"))
     }
-    if own:
-        text = "Dice of Phase 1 on validation frames by epoch, against the pseudo-labels"
+    if trees:
+        text = "Dice of the vessel tree on validation frames by epoch, against the pseudo-labels"
         label = Label(name="curve-tree", text=text, x="epoch", y="Dice")
-        yield Chart(title="Phase 1: Dice", svg=draw_epochs(own, label), note=f"{text}.")
+        yield Chart(title="Vessel tree: Dice", svg=draw_epochs(trees, label), note=f"{text}.")
     yield from _run_chart(curves, "val/dice_instance", "Dice of the best instance", "named", 1)
     yield from _run_chart(curves, "train/loss", "Training loss", "loss", 0)
 
