@@ -270,7 +270,7 @@ def corrupt(
         place.write(changed)
         return f"table {column}", None
     column = {"contour": COLUMNS[10], "run": COLUMNS[9]}.get(kind, "")
-    label = generator.choice(sorted(LABELS))
+    label = generator.choice([name for name in sorted(LABELS) if rows[number][LABELS[name]]])
     path = place.file(rows[number], column or LABELS[label])
     if kind == "contour":
         return corrupt_contour(path, generator), path

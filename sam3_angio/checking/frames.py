@@ -13,8 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sam3_angio.checking.finding import Finding, from_fault
-from sam3_angio.errors import DataError, Fault
-from sam3_angio.extraction import ExtractionSettings, extract_frames
+from sam3_angio.errors import Fault
+from sam3_angio.extraction import TEXT_FIELD, ExtractionSettings, read_runs
 from sam3_angio.intake.conflicts import SurveyedRow
 from sam3_angio.intake.importing import manifest_row
 from sam3_angio.manifest import ManifestRow
@@ -68,11 +68,14 @@ def _faults(entries: Sequence[ManifestRow], dicom_root: Path, processes: int) ->
         percentile_high=_PERCENTILES[1],
     )
     with tempfile.TemporaryDirectory() as folder:
-        try:
-            extract_frames(entries, Path(folder) / "frames", settings, processes)
-        except DataError as error:
-            return list(error.faults)
-    return []
+        results = read_runs(entries, Path(folder), settings, processes)
+    # of the warnings, those about the header come from the check of headers
+    return [
+        fault
+        for result in results
+        for fault in result.faults
+        if fault.severity == "error" or fault.field == TEXT_FIELD
+    ]
 
 
 def _of_row(table: str, named: dict[str, tuple[ManifestRow, int]], fault: Fault) -> Finding:
