@@ -112,13 +112,6 @@ def items_in_the_other_byte_order(syntax):
 
 
 @malformed
-def item_of_no_bytes_for_the_wanted_frame(syntax):
-    frames = list(codes(syntax))
-    frames[WANTED] = b""
-    return _with_frames(syntax, frames)
-
-
-@malformed
 def frame_behind_the_end_of_items(syntax):
     data = xa_bytes(_kept(syntax, 5))
     last = even(bytes(codes(syntax)[5]))
@@ -366,7 +359,7 @@ def rle_with_a_longer_literal():
 
 @malformed_file
 def rle_whose_end_is_a_run_of_zeros():
-    high, low = _planes()
+    high, _low = _planes()
     rows, columns = run()[0].shape
     tail = b"".join(struct.pack("bB", -127, 0) for _ in range(rows * columns // 128))
     return _rle([high, even(tail)])
@@ -406,7 +399,7 @@ def deflated_as_zlib_does():
 
 @malformed_file
 def deflated_bomb_behind_the_pixels():
-    tail = b"\xfc\xff\xfc\xffOB\0\0" + struct.pack("<I", 300_000_000) + bytes(300_000_000)
+    tail = b"\xfc\xff\xfc\xffOB\0\0" + struct.pack("<I", 50_000_000) + bytes(50_000_000)
     return _deflated(_data_set() + tail[:-4])
 
 
@@ -490,7 +483,7 @@ def name_a_byte_shorter_than_it_says():
     return _element(b"Planted^Name", b"Planted^Nam")
 
 
-@malformed_file
+@harmless
 def sequence_whose_item_is_longer_than_it():
     item = b"\xfe\xff\x00\xe0" + struct.pack("<I", 400) + bytes(20)
     return _inserted(b"\x08\x00\x15\x11SQ\0\0" + struct.pack("<I", len(item)) + item)
@@ -548,10 +541,3 @@ for _name, _changes in HEADERS.items():
 def frame_of_the_wanted_size_and_noise(syntax):
     noise = np.random.default_rng(77).integers(1, 4095, run()[0].shape, dtype=np.uint16)
     return _with_frame(syntax, encode(noise, 12, syntax))
-
-
-@malformed
-def frame_upside_down_in_its_lower_half(syntax):
-    pixels = run()[WANTED].copy()
-    pixels[48:] = pixels[:47:-1]
-    return _with_frame(syntax, encode(pixels, 12, syntax))

@@ -263,11 +263,12 @@ class _Facts:
         return int(text)
 
     def decimals(self, tag: int) -> tuple[float, ...] | None:
-        """Return a decimal string's values; None if absent, NaN for what is no number."""
+        """Return a decimal string's values; None if absent, NaN for what is no finite number."""
         texts = self.texts(tag)
         if texts == [""]:
             return None
-        return tuple(float(text) if _DECIMAL.fullmatch(text) else math.nan for text in texts)
+        numbers = (float(text) if _DECIMAL.fullmatch(text) else math.nan for text in texts)
+        return tuple(number if math.isfinite(number) else math.nan for number in numbers)
 
     def lut(self, tag: int) -> Lut | None:
         """Return the first table of a LUT sequence."""
