@@ -38,7 +38,10 @@ from rich.table import Table
 
 from sam3_angio.checking import data_set
 from sam3_angio.checking.data_set import check_site
+from sam3_angio.checking.finding import Notes
+from sam3_angio.checking.picture import picture_findings
 from sam3_angio.dicom import read_frame
+from sam3_angio.dicom.display import display_8bit
 from sam3_angio.dicom.spacing import object_spacing
 from sam3_angio.errors import DataError
 from sam3_angio.extraction import PLAUSIBLE_PX_PER_MM
@@ -270,7 +273,7 @@ def corrupt(
         place.write(changed)
         return f"table {column}", None
     column = {"contour": COLUMNS[10], "run": COLUMNS[9]}.get(kind, "")
-    label = generator.choice(sorted(LABELS))
+    label = generator.choice([name for name in sorted(LABELS) if rows[number][LABELS[name]]])
     path = place.file(rows[number], column or LABELS[label])
     if kind == "contour":
         return corrupt_contour(path, generator), path
@@ -283,9 +286,23 @@ def outcome(place: Place, number: int, clean: set[tuple[object, ...]], before: o
     if place.findings() - clean:
         return "found"
     try:
-        return "harmless" if product(place, number) == before else "missed"
+        if product(place, number) == before:
+            return "harmless"
     except DataError:
         return "found"  # by decoding the frame, as the check does unless told not to
+    return "found" if picture_finding(place, number) else "missed"
+
+
+def picture_finding(place: Place, number: int) -> bool:
+    """Compare a row's pseudo-label with its frame, as the check does unless told not to decode."""
+    site = read_site_table(place.table, "RAO+").rows[number]
+    paths = SitePaths(map(parse_mapping, place.maps), base=place.export)
+    run, tree = paths.find(site.dicom_path), paths.find(site.pseudo_label_path)
+    notes = Notes(file="table", row=number)
+    if run and tree:
+        picture = display_8bit(read_frame(run, site.frame_index, name="run"), 0.5, 99.5)
+        picture_findings(picture, read_mask(tree).mask, notes)
+    return bool(notes.findings)
 
 
 def judged(

@@ -34,12 +34,27 @@ class DataConfig(_Section):
     dicom_watch: str
 
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def _with_an_area(region: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+    left, top, right, bottom = region
+    if not (left < right and top < bottom):
+        raise ValueError("a region is [left, top, right, bottom], in fractions of the frame")
+    return region
+
+
+Region = Annotated[tuple[Share, Share, Share, Share], AfterValidator(_with_an_area)]
+
+
 class ExtractConfig(_Section):
-    """Display mapping of runs that carry no window, and the form of the pictures."""
+    """Display mapping of runs without a window, what of a frame is made black, and in what form."""
 
     percentile_low: Percent
     percentile_high: Percent
     shards: Annotated[int, Field(ge=0, le=1000)]
+    blank: tuple[Region, ...]
+    blank_text: bool
 
     @model_validator(mode="after")
     def _ordered(self) -> ExtractConfig:

@@ -30,7 +30,9 @@ from PIL import Image
 from sam3_angio.acquisition import ViewAngle
 from sam3_angio.children import end_with_parent
 from sam3_angio.dicom import XAFrame, read_frame
-from sam3_angio.dicom.display import display_8bit, display_kind
+from sam3_angio.dicom.burned_in import Blanked, Blanking
+from sam3_angio.dicom.display import display_kind
+from sam3_angio.dicom.picture import PictureSettings, frame_picture
 from sam3_angio.dicom.spacing import contradicts, object_spacing
 from sam3_angio.errors import DataError, Fault, Severity
 from sam3_angio.files import replacing, sha256
@@ -44,6 +46,9 @@ from sam3_angio.progress import tracked
 MAX_ANGLE_DIFFERENCE_DEG = 2.0
 #: Calibration beyond this is no calibration: a pixel of 1 mm, or of 0.05 mm, at the object.
 PLAUSIBLE_PX_PER_MM = (1.0, 20.0)
+
+#: What a warning of burned-in text is about.
+TEXT_FIELD = "PixelData (7FE0,0010)"
 
 _SECONDS_A_FRAME = 60
 _MEMORY_BYTES = 8 << 30
@@ -63,6 +68,8 @@ class ExtractionSettings:
         See :func:`sam3_angio.dicom.display.display_8bit`.
     shards : int
         Archives that the pictures are put into, at most; 0 for a file each.
+    blanking : Blanking
+        What is made black in every frame.
     """
 
     dicom_root: Path
@@ -70,6 +77,7 @@ class ExtractionSettings:
     percentile_low: float
     percentile_high: float
     shards: int = 0
+    blanking: Blanking = Blanking()  # noqa: RUF009 - frozen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,12 +147,9 @@ def extract_frames(
     AngioError
         If `out` cannot be written.
     """
-    runs: dict[str, list[ManifestRow]] = defaultdict(list)
-    for row in rows:
-        runs[row.dicom].append(row)
     with replacing(out) as folder:
         folder.mkdir()
-        results = _results(list(runs.values()), folder, settings, processes or os.cpu_count() or 1)
+        results = read_runs(rows, folder, settings, processes)
         faults = sorted((fault for result in results for fault in result.faults), key=str)
         errors = [fault for fault in faults if fault.severity == "error"]
         if errors:
@@ -159,17 +164,30 @@ def extract_frames(
     differences = [result.angle_difference_deg for result in results]
     return Extraction(
         frames=len(rows),
-        runs=len(runs),
+        runs=len({row.dicom for row in rows}),
         compared_angles=sum(not math.isnan(value) for value in differences),
         different_angles=sum(value > MAX_ANGLE_DIFFERENCE_DEG for value in differences),
         warnings=tuple(faults),
     )
 
 
-def _results(
-    runs: list[list[ManifestRow]], folder: Path, settings: ExtractionSettings, processes: int
+def read_runs(
+    rows: Sequence[ManifestRow], folder: Path, settings: ExtractionSettings, processes: int
 ) -> list[FrameResult]:
-    """Read all runs in child processes; those that a crash cost are read again one by one."""
+    """Read all frames in child processes; runs that a crash cost are read again one by one.
+
+    Parameters
+    ----------
+    rows, settings, processes
+        As in :func:`extract_frames`.
+    folder : Path
+        For the pictures of the frames that are good.
+    """
+    named: dict[str, list[ManifestRow]] = defaultdict(list)
+    for row in rows:
+        named[row.dicom].append(row)
+    runs = list(named.values())
+    processes = processes or os.cpu_count() or 1
     results: list[FrameResult] = []
     lost: list[list[ManifestRow]] = []
     with _pool(min(processes, len(runs))) as pool:
@@ -254,6 +272,7 @@ def _extract_frame(
     _limit_seconds(_SECONDS_A_FRAME)
     try:
         frame = read_frame(path, row.frame_index, name=_name(row))
+        picture = frame_picture(path, frame, _picture_settings(settings), name=_name(row))
         calibration, warnings = _calibration(row, frame, settings.data_folder)
     except DataError as error:
         return _failed(error.faults)
@@ -264,16 +283,37 @@ def _extract_frame(
     if frame.view is None and math.isnan(row.view.primary_deg + row.view.secondary_deg):
         message = "neither the run's header nor the site's table has a view angle."
         return _failed([_fault(row, "primary_deg", message, "Fill it in the table.")])
-    picture = display_8bit(frame, settings.percentile_low, settings.percentile_high)
-    Image.fromarray(picture).save(folder / f"{row.frame_id}.png")
+    Image.fromarray(picture.picture).save(folder / f"{row.frame_id}.png")
     return FrameResult(
-        geometry=_geometry(row, frame, calibration),
-        faults=(*frame.warnings, *warnings),
+        geometry=_geometry(row, frame, calibration, picture),
+        faults=(*frame.warnings, *warnings, *_text_left(row, picture)),
         angle_difference_deg=_angle_difference_deg(row.view, frame.view),
     )
 
 
-def _geometry(row: ManifestRow, frame: XAFrame, calibration: float | None) -> FrameGeometry:
+def _picture_settings(settings: ExtractionSettings) -> PictureSettings:
+    return PictureSettings(
+        percentile_low=settings.percentile_low,
+        percentile_high=settings.percentile_high,
+        blanking=settings.blanking,
+    )
+
+
+def _text_left(row: ManifestRow, picture: Blanked) -> list[Fault]:
+    """Warn of marks that look like text, by their places alone."""
+    if not picture.left:
+        return []
+    places = "; ".join(
+        f"x {left}-{right}, y {top}-{bottom}" for left, top, right, bottom in picture.left
+    )
+    message = f"marks that look like burned-in text stay still over the run, at {places}."
+    fix = "Look at the frame; extract.blank or extract.blank_text in params.yaml make it black."
+    return [_fault(row, TEXT_FIELD, message, fix, warning=True)]
+
+
+def _geometry(
+    row: ManifestRow, frame: XAFrame, calibration: float | None, picture: Blanked
+) -> FrameGeometry:
     header = frame.header
     return FrameGeometry(
         frame_id=row.frame_id,
@@ -288,6 +328,7 @@ def _geometry(row: ManifestRow, frame: XAFrame, calibration: float | None) -> Fr
         transfer_syntax=header.transfer_syntax,
         bits_stored=header.bits_stored,
         display=display_kind(header.display),
+        blanked=picture.boxes,
     )
 
 

@@ -7,6 +7,7 @@ Angles have DICOM's signs; spacing is millimetres at the object unless its sourc
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ from sam3_angio.table import TableRow, finish, read_table, write_table
 
 AngleSource = Literal["header", "table"]
 Display = Literal["window", "voi_lut", "percentile"]
+Box = tuple[int, int, int, int]
+
+_BOX = r"\d{1,5}( \d{1,5}){3}"
+_BOXES = f"{_BOX}(;{_BOX})*"
+_BOXES_SAID = "boxes such as '0 0 120 24;400 0 512 24'"
 
 COLUMNS = (
     "frame_id",
@@ -35,6 +41,7 @@ COLUMNS = (
     "transfer_syntax",
     "bits_stored",
     "display",
+    "blanked",
 )
 
 
@@ -62,6 +69,8 @@ class FrameGeometry:
         Of the run's pixels.
     display : {"window", "voi_lut", "percentile"}
         What mapped the pixels to 8 bits.
+    blanked : tuple of Box
+        What was made black: left, top, right and bottom, pixels, the last two exclusive.
     """
 
     frame_id: str
@@ -76,6 +85,7 @@ class FrameGeometry:
     transfer_syntax: str
     bits_stored: int
     display: Display
+    blanked: tuple[Box, ...] = ()
 
 
 def write_geometry(path: Path, frames: Iterable[FrameGeometry]) -> None:
@@ -123,6 +133,7 @@ def _fields(frame: FrameGeometry) -> tuple[str | int | float, ...]:
         frame.transfer_syntax,
         frame.bits_stored,
         frame.display,
+        ";".join(" ".join(map(str, box)) for box in frame.blanked),
     )
 
 
@@ -147,4 +158,12 @@ def _parsed(row: TableRow) -> FrameGeometry:
         transfer_syntax=row.text("transfer_syntax", pattern="[0-9.]{1,64}", what="a UID"),
         bits_stored=row.integer("bits_stored", 1, 16),
         display=cast(Display, row.choice("display", get_args(Display))),
+        blanked=_boxes(row.text("blanked", pattern=_BOXES, what=_BOXES_SAID, empty=True)),
     )
+
+
+def _boxes(text: str) -> tuple[Box, ...]:
+    if not re.fullmatch(_BOXES, text):
+        return ()
+    boxes = (tuple(map(int, box.split(" "))) for box in text.split(";"))
+    return tuple((left, top, right, bottom) for left, top, right, bottom in boxes)

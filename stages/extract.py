@@ -9,6 +9,7 @@ from sam3_angio.checking.gate import require_sound
 from sam3_angio.checking.runs import check_runs
 from sam3_angio.command import run
 from sam3_angio.config import load_config
+from sam3_angio.dicom.burned_in import Blanking
 from sam3_angio.extraction import ExtractionSettings, extract_frames
 from sam3_angio.manifest import read_manifest
 
@@ -27,6 +28,7 @@ def extract(
         percentile_low=config.extract.percentile_low,
         percentile_high=config.extract.percentile_high,
         shards=config.extract.shards,
+        blanking=Blanking(regions=config.extract.blank, text=config.extract.blank_text),
     )
     rows, processes = read_manifest(manifest), config.machine.processes
     checked = check_runs(rows, settings.data_folder, settings.dicom_root, processes)

@@ -34,7 +34,7 @@ def write_run(path: Path, primary: float | None, secondary: float | None, **chan
     run.Rows, run.Columns, run.NumberOfFrames = ROWS, COLUMNS_PX, FRAMES
     run.SamplesPerPixel, run.PhotometricInterpretation = 1, "MONOCHROME2"
     run.BitsAllocated, run.BitsStored, run.HighBit, run.PixelRepresentation = 8, 8, 7, 0
-    run.PixelIntensityRelationship = "LIN"
+    run.PixelIntensityRelationship, run.BurnedInAnnotation = "LIN", "NO"
     if primary is not None:
         run.PositionerPrimaryAngle = primary
     if secondary is not None:

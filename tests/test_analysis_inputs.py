@@ -17,6 +17,7 @@ from sam3_angio.coco import encode_mask
 from sam3_angio.detector.found import PhraseAnswer, ScoredMask
 from sam3_angio.dicom import read_frame
 from sam3_angio.dicom.display import display_8bit
+from sam3_angio.dicom.picture import PictureSettings
 from sam3_angio.errors import ConfigError, DataError
 from sam3_angio.lesion_prompts import LESION_PROMPT
 from sam3_angio.prompts import Prompt, segment_prompt
@@ -25,7 +26,7 @@ from sam3_angio.scoring.predictions import Instance, Query
 from sam3_angio.scoring.tree import tree_mask
 
 RULES = Rules(tree_from="semantic", segment_from="semantic", threshold=0.5)
-PERCENTILES = (0.5, 99.5)
+DISPLAY = PictureSettings(percentile_low=0.5, percentile_high=99.5)
 SCALE = PixelSpacing(row_mm=0.2, column_mm=0.2, source="sod_sid")
 NO_SCALE = PixelSpacing(row_mm=float("nan"), column_mm=float("nan"), source="none")
 UIDS = {
@@ -35,7 +36,7 @@ UIDS = {
 
 
 def _frame(path, wanted=None):
-    return read_run_frame(path, name="run 1 of 1", wanted=wanted, percentiles=PERCENTILES)
+    return read_run_frame(path, name="run 1 of 1", wanted=wanted, settings=DISPLAY)
 
 
 # ---- files ---------------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ def test_the_name_depends_on_the_content_alone(tmp_path):
 def test_the_picture_is_what_extract_makes_in_each_transfer_syntax(tmp_path, syntax):
     path = write_run(tmp_path / "run.dcm", pictures(bits=8), 8, syntax, **UIDS)
     frame = _frame(path, wanted=3)
-    expected = display_8bit(read_frame(path, 3, name="run"), *PERCENTILES)
+    expected = display_8bit(read_frame(path, 3, name="run"), 0.5, 99.5)
     np.testing.assert_array_equal(frame.picture, expected)
     assert (frame.index, frame.reason, frame.view) == (3, "given", None)
 

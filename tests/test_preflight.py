@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -124,6 +125,14 @@ def test_shared_memory_must_hold_the_batches_that_are_prepared_ahead():
     assert verdicts(docker, FULL) == {"shared memory": "error"}
     assert verdicts(docker, replace(FULL, loader_workers=0)) == {}
     assert verdicts(replace(TWO_CARDS, shared_bytes=None), FULL) == {}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have it elsewhere")
+def test_a_linux_without_shared_memory_has_none_for_loaders(tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "_SHARED_MEMORY", tmp_path / "shm")
+    found = machine.this_machine(tmp_path)
+    assert found.shared_bytes == 0
+    assert verdicts(replace(TWO_CARDS, shared_bytes=0), FULL) == {"shared memory": "error"}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from sam3_angio.analysis.isolation import Isolated
 from sam3_angio.analysis.models import Models
 from sam3_angio.analysis.run_frame import RunFrame, read_run_frame
 from sam3_angio.detector.found import PhraseAnswer
+from sam3_angio.dicom.picture import PictureSettings
 from sam3_angio.errors import AngioError, DataError, Fault
 from sam3_angio.progress import tracked
 from sam3_angio.results import FrameAnalysis, write_analysis
@@ -32,8 +33,8 @@ class Settings:
         Results of a run go into a folder of it.
     frame : int or None
         An explicit frame, from 0, of every run.
-    percentiles : tuple of float
-        Of the display, see :func:`~sam3_angio.analysis.run_frame.read_run_frame`.
+    picture : PictureSettings
+        How frames are displayed, and what of them is made black.
     rules : Rules
     identified : bool
         Whether the DICOM objects keep the patient's and the study's modules.
@@ -41,7 +42,7 @@ class Settings:
 
     out: Path
     frame: int | None
-    percentiles: tuple[float, float]
+    picture: PictureSettings
     rules: Rules
     identified: bool = False
 
@@ -102,7 +103,7 @@ def _outcome(run: Run, child: Isolated, models: Models, settings: Settings) -> O
             run.path,
             name=position,
             wanted=settings.frame,
-            percentiles=settings.percentiles,
+            settings=settings.picture,
         )
         analysis = analyse_frame(run, frame, models, settings.rules)
         folder = settings.out / analysis.name

@@ -65,6 +65,8 @@ def analyze(
     from sam3_angio.analysis.inputs import find_runs
     from sam3_angio.analysis.models import Machine, load_models
     from sam3_angio.config import load_config
+    from sam3_angio.dicom.burned_in import Blanking
+    from sam3_angio.dicom.picture import PictureSettings
 
     config = load_config()
     found = find_runs(runs, out)
@@ -73,7 +75,11 @@ def analyze(
     settings = Settings(
         out=out,
         frame=frame,
-        percentiles=(config.extract.percentile_low, config.extract.percentile_high),
+        picture=PictureSettings(
+            percentile_low=config.extract.percentile_low,
+            percentile_high=config.extract.percentile_high,
+            blanking=Blanking(regions=config.extract.blank, text=config.extract.blank_text),
+        ),
         rules=Rules(
             tree_from=config.evaluate.tree_from,
             segment_from=config.evaluate.segment_from,

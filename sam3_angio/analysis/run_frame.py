@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from sam3_angio.acquisition import PixelSpacing, ViewAngle
 from sam3_angio.dicom import read_frame
-from sam3_angio.dicom.display import display_8bit
+from sam3_angio.dicom.picture import PictureSettings, frame_picture
 from sam3_angio.dicom.reader import read_run_header
 from sam3_angio.dicom.spacing import object_spacing
 from sam3_angio.errors import DataError
@@ -52,7 +52,7 @@ class RunFrame:
 
 
 def read_run_frame(
-    path: Path, *, name: str, wanted: int | None, percentiles: tuple[float, float]
+    path: Path, *, name: str, wanted: int | None, settings: PictureSettings
 ) -> RunFrame:
     """Choose a run's frame and read it.
 
@@ -63,9 +63,8 @@ def read_run_frame(
         What the run is called in errors.
     wanted : int or None
         An explicit frame, from 0; None to choose.
-    percentiles : tuple of float
-        Become black and white where the run says nothing of its display
-        (:func:`sam3_angio.dicom.display.display_8bit`).
+    settings : PictureSettings
+        As ``extract`` has them.
 
     Raises
     ------
@@ -78,7 +77,7 @@ def read_run_frame(
         source=source,
         index=index,
         reason=reason,
-        picture=display_8bit(frame, *percentiles),
+        picture=frame_picture(path, frame, settings, name=name).picture,
         view=frame.view,
         spacing=object_spacing(frame.header.geometry, None),
     )

@@ -34,6 +34,8 @@ _CATHETERS = ((1.2, 3.4), (4.0, 10.0))
 _FIELD_MM = (80.0, 450.0)
 _SOD_OVER_SID = (0.5, 0.95)
 _SAME = 0.05
+_WHO = "Who may see the frame, or the report, may learn who the patient is."
+_BLANK = "extract.blank and extract.blank_text in params.yaml make text black."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +70,22 @@ def acquisition_findings(frame: Acquired, notes: Notes) -> None:
         _geometry(frame, frame.header, notes)
         for element, message in frame.header.warnings:
             notes.warning(DICOM, f"{element}: {message}", "a number that can be meant")
-        if frame.header.burned_in:
-            found = "the header says that text is burned into the pictures (BurnedInAnnotation)."
-            fix = "Look at the frame: who may see it, or the report, may learn who the patient is."
-            notes.warning(DICOM, found, "pictures without text", fix)
+        _annotation(frame.header, notes)
         if frame.header.frames == 1:
             found = "the run has a single frame."
             notes.warning(DICOM, found, "a cine run of 20 frames and more", "Check the path.")
     _scale(frame, notes)
+
+
+def annotation_finding(table: str, headers: Sequence[RunHeader | None]) -> list[Finding]:
+    """Tell once of how many frames the headers do not say whether text is burned into them."""
+    known = [header for header in headers if header is not None]
+    silent = sum(header.burned_in == "" for header in known)
+    notes = Notes(file=table, row=None)
+    if silent:
+        found = f"BurnedInAnnotation is not given for {silent} of {len(known)} frames."
+        notes.warning(DICOM, found, "NO, or YES", f"Look at some frames. {_BLANK}")
+    return notes.findings
 
 
 def catheter_finding(table: str, calibrations: Sequence[Calibration]) -> list[Finding]:
@@ -88,6 +98,16 @@ def catheter_finding(table: str, calibrations: Sequence[Calibration]) -> list[Fi
         fix = "Nothing, where scale_factor agrees with the headers: rows that do not are listed."
         notes.warning(CONTOUR, found, "1.3 to 3.3 mm; 1 F is 1/3 mm", fix)
     return notes.findings
+
+
+def _annotation(header: RunHeader, notes: Notes) -> None:
+    if header.burned_in == "YES":
+        found = "the header says that text is burned into the pictures (BurnedInAnnotation)."
+        notes.warning(DICOM, found, "pictures without text", f"{_WHO} {_BLANK}")
+    if header.has_overlays:
+        found = "drawings lie over the pictures (overlays, groups 60xx); frames do not have them."
+        fix = f"Look whether the same text is in the pixels, too. {_BLANK}"
+        notes.warning(DICOM, found, "pictures without text", fix)
 
 
 def _view(frame: Acquired, notes: Notes) -> None:

@@ -8,14 +8,17 @@ count only where nearly all rows follow them.
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from sam3_angio.checking.case import Case
 from sam3_angio.checking.finding import Finding, Notes
 from sam3_angio.manifest import fold_patient_id
+from sam3_angio.medis import SegmentContour
 from sam3_angio.path_columns import CONTOUR, DICOM, MASK, PSEUDO_LABEL
 
 _USUAL_SHARE = 0.8
@@ -29,6 +32,7 @@ def between_findings(table: str, cases: Sequence[Case]) -> list[Finding]:
     return [
         *_confused_patients(table, cases),
         *_copied_runs(table, cases),
+        *_missing_figures(table, cases),
         *_unusual(table, cases, "phase", _phase_in_path, "the run's folder, as in other rows"),
         *_unusual(table, cases, "vessel_pattern", _name_in_contour, "the contour's segment_name"),
     ]
@@ -66,6 +70,38 @@ def _copied_runs(table: str, cases: Sequence[Case]) -> list[Finding]:
                 found = f"the file is a copy of the run in row {line}."
                 notes.warning(DICOM, found, "one place for one run", "Check the path.")
     return findings
+
+
+def _missing_figures(table: str, cases: Sequence[Case]) -> list[Finding]:
+    """Tell contours without a figure that nearly all others of their kind have.
+
+    Contours with a minimal lumen diameter have more figures than those without.
+    """
+    findings: list[Finding] = []
+    for has_lesion in (True, False):
+        alike = [
+            (case, _figures(case.contour))
+            for case in cases
+            if case.contour and math.isnan(case.contour.measurements.mld_mm) != has_lesion
+        ]
+        for name in alike[0][1] if len(alike) >= _MIN_ROWS else ():
+            without = [case for case, figures in alike if math.isnan(figures[name])]
+            if 0 < len(without) <= (1 - _USUAL_SHARE) * len(alike):
+                for case in without:
+                    notes = Notes(file=table, row=case.surveyed.row.row, findings=findings)
+                    found = f"the contour has no {name}."
+                    expected = f"a value, as {len(alike) - len(without)} of {len(alike)} others"
+                    notes.warning(CONTOUR, found, expected, "Export the contour again.")
+    return findings
+
+
+def _figures(contour: SegmentContour) -> dict[str, float]:
+    """Return all figures of a contour file by name, NaN where missing."""
+    said = {**asdict(contour.measurements), **asdict(contour.calibration)}
+    return {
+        name: math.fsum(value) if isinstance(value, tuple) else value
+        for name, value in said.items()
+    }
 
 
 def _phase_in_path(case: Case) -> bool | None:

@@ -10,7 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sam3_angio.checking.acquisition import acquisition_findings, catheter_finding
+from sam3_angio.checking.acquisition import (
+    acquisition_findings,
+    annotation_finding,
+    catheter_finding,
+)
 from sam3_angio.checking.between import between_findings, place_findings
 from sam3_angio.checking.case import Case, load_case
 from sam3_angio.checking.finding import (
@@ -124,7 +128,8 @@ def row_set_findings(table: str, rows: Sequence[SurveyedRow], processes: int) ->
     findings = in_threads(lambda case: case_findings(table, case), cases, processes, "Consistency")
     flat = [one for found in findings for one in found]
     sizes = catheter_finding(table, [case.contour.calibration for case in cases if case.contour])
-    return [*flat, *sizes, *between_findings(table, cases)]
+    texts = annotation_finding(table, [case.acquired.header for case in cases])
+    return [*flat, *sizes, *texts, *between_findings(table, cases)]
 
 
 def case_findings(table: str, case: Case) -> list[Finding]:

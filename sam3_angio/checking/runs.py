@@ -6,7 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from sam3_angio.checking.acquisition import Acquired, acquisition_findings, catheter_finding
+from sam3_angio.checking.acquisition import (
+    Acquired,
+    acquisition_findings,
+    annotation_finding,
+    catheter_finding,
+)
 from sam3_angio.checking.finding import (
     CheckReport,
     Finding,
@@ -49,6 +54,10 @@ def check_runs(
     contours = (contour_of(data / e.contour if e.contour else None) for e in entries)
     calibrations = [contour.calibration if contour else None for contour in contours]
     findings = catheter_finding(_TABLE, [known for known in calibrations if known])
+    read_headers = (headers[entry.dicom] for entry in entries)
+    findings += annotation_finding(
+        _TABLE, [header if isinstance(header, RunHeader) else None for header in read_headers]
+    )
     for line, (entry, calibration) in enumerate(zip(entries, calibrations, strict=True), start=2):
         findings += _frame_findings(line, entry, headers[entry.dicom], calibration)
     renamed = [replace(one, field=as_of_manifest(one.field)) for one in findings]

@@ -13,6 +13,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -107,13 +108,19 @@ def this_machine(work: Path) -> Machine:
         cores=_cores(),
         memory_bytes=psutil.virtual_memory().available,
         disk_bytes=shutil.disk_usage(_existing(work)).free,
-        shared_bytes=shutil.disk_usage(_SHARED_MEMORY).free if _SHARED_MEMORY.is_dir() else None,
+        shared_bytes=_shared_bytes(),
         gpus=tuple(_gpus()),
         cuda=torch.version.cuda,
         nccl=dist.is_available() and dist.is_nccl_available(),
         gloo=dist.is_available() and dist.is_gloo_available(),
         triton=HAS_TRITON,
     )
+
+
+def _shared_bytes() -> int | None:
+    if _SHARED_MEMORY.is_dir() and os.access(_SHARED_MEMORY, os.W_OK):
+        return shutil.disk_usage(_SHARED_MEMORY).free
+    return 0 if sys.platform == "linux" else None  # other systems have it elsewhere
 
 
 def _versions() -> Iterator[tuple[str, str]]:

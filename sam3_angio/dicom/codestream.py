@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +32,8 @@ _MARKER = re.compile(rb"\xff+([\x01-\xfe])")
 #: Least byte after FF that makes a marker: JPEG stuffs a zero byte after FF, JPEG-LS a zero bit.
 _LEAST_MARKER = {0xC3: 0x01, 0xF7: 0x80}
 _RESTARTS = range(0xD0, 0xD8)
+#: Size, coding style, quantisation, region of interest, progression (T.800 A.5 and A.6).
+_CODING = frozenset({0x51, 0x52, 0x53, 0x5C, 0x5D, 0x5E, 0x5F})
 
 
 def damaged(message: str, fix: str = _COPY) -> UnreadableError:
@@ -243,6 +245,42 @@ def _main_header(code: bytes, position: int, *, lossless: bool) -> int:
     return position
 
 
+def require_same_coding(code: bytes, others: Sequence[bytes]) -> None:
+    """Refuse a lossless JPEG 2000 frame that is coded by other parameters than those around it.
+
+    A run comes from one encoder. Where a size of code blocks or a number of bit planes was changed
+    in one frame, a decoder makes another picture of the right size, without a word.
+
+    Parameters
+    ----------
+    code : bytes
+        The frame.
+    others : sequence of bytes
+        Frames around it.
+
+    Raises
+    ------
+    UnreadableError
+        If it stands alone with its parameters.
+    """
+    theirs = {_coding(other) for other in others}
+    if len(theirs) == 1 and _coding(code) not in theirs:
+        raise damaged("the frame is coded by other parameters than the frames around it.")
+
+
+def _coding(code: bytes) -> bytes:
+    """Return what a JPEG 2000 main header says of the coding; nothing where it is damaged."""
+    found, position = [], 2
+    try:
+        while code[position : position + 2] != b"\xff\x90":
+            marker, segment, position = _segment(code, position)
+            if marker in _CODING:
+                found.append(bytes([marker]) + segment)
+    except UnreadableError:
+        return b""
+    return b"".join(found)
+
+
 def _follow_tile_parts(code: bytes, position: int, end: int) -> None:
     while position < end:
         if code[position : position + 4] != b"\xff\x90\x00\x0a" or position + 12 > end:
@@ -265,7 +303,10 @@ def rle_segments(code: bytes, header: RunHeader) -> list[bytes]:
     ends = [*offsets[1:count], len(code)]
     if any(start >= end for start, end in zip(offsets[:count], ends, strict=True)):
         raise damaged("the frame's RLE segments overlap or are empty.")
-    return [code[start:end] for start, end in zip(offsets[:count], ends, strict=True)]
+    segments = [code[start:end] for start, end in zip(offsets[:count], ends, strict=True)]
+    if len(set(segments)) != count:
+        raise damaged("high and low bytes of the frame are the same.")
+    return segments
 
 
 def check_rle(code: bytes, header: RunHeader) -> None:

@@ -35,6 +35,7 @@ from sam3_angio.dicom.tags import (
 _TRANSFER_SYNTAX = 0x00020010
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
+_OVERLAYS = 0x60  # first byte of their groups, PS3.5 7.6
 _VR_32_BIT = frozenset(re.findall("..", "OBODOFOLOVOWSQSVUCUNURUTUV"))
 _VR_16_BIT = frozenset(re.findall("..", "AEASATCSDADSDTFDFLISLOLTPNSHSLSSSTTMUIULUS"))
 #: Representations that may stand for the one in WANTED.
@@ -67,6 +68,8 @@ class DataSet:
         Where the value of Pixel Data starts in `source`.
     pixel_bytes : int or None
         Its length; None where it is encapsulated.
+    has_overlays : bool
+        There are drawings beside the pixels (groups 60xx), which are not read.
     """
 
     transfer_syntax: str
@@ -76,6 +79,7 @@ class DataSet:
     source: ByteSource
     pixel_offset: int
     pixel_bytes: int | None
+    has_overlays: bool
 
 
 def read_data_set(stream: BinaryIO, size: int) -> DataSet:
@@ -214,7 +218,9 @@ class _Parser:
         """Read up to Pixel Data."""
         values: dict[int, bytes] = {}
         sequences: dict[int, Mapping[int, bytes]] = {}
+        has_overlays = False
         for tag, vr, length in self._top_level():
+            has_overlays = has_overlays or tag >> 24 == _OVERLAYS
             if tag == PIXEL_DATA:
                 return DataSet(
                     transfer_syntax=transfer_syntax,
@@ -224,6 +230,7 @@ class _Parser:
                     source=self._source,
                     pixel_offset=self._source.position,
                     pixel_bytes=None if length == _UNDEFINED else length,
+                    has_overlays=has_overlays,
                 )
             if tag not in WANTED:
                 self._skip(vr, length)

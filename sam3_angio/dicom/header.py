@@ -46,6 +46,7 @@ MAX_FRAMES = 20_000
 
 _DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
+BurnedIn = Literal["YES", "NO", ""]
 VoiFunction = Literal["LINEAR", "LINEAR_EXACT", "SIGMOID"]
 
 
@@ -143,8 +144,11 @@ class RunHeader:
         StudyInstanceUID, to tell that two patients are one; empty where missing. Never written.
     intensity_relationship : str
         PixelIntensityRelationship: ``LIN``, ``LOG``, ``DISP`` or empty.
-    burned_in : bool
-        The header says that its pictures hold text which may identify the patient.
+    burned_in : {"YES", "NO", ""}
+        Whether the header says that its pictures hold text which may identify the patient; empty
+        where it says nothing that is defined.
+    has_overlays : bool
+        Drawings, often text, lie beside the pixels. They are not read.
     geometry : Geometry
     display : Display
     warnings : tuple of (str, str)
@@ -160,7 +164,8 @@ class RunHeader:
     transfer_syntax: str
     study_uid: str
     intensity_relationship: str
-    burned_in: bool
+    burned_in: BurnedIn
+    has_overlays: bool
     geometry: Geometry
     display: Display
     warnings: tuple[tuple[str, str], ...]
@@ -213,7 +218,8 @@ def run_header(data_set: DataSet) -> RunHeader:
         transfer_syntax=data_set.transfer_syntax,
         study_uid=facts.code(STUDY),
         intensity_relationship=facts.code(RELATIONSHIP),
-        burned_in=facts.code(BURNED_IN).upper() == "YES",
+        burned_in=_burned_in(facts),
+        has_overlays=data_set.has_overlays,
         geometry=_geometry(facts, warnings),
         display=_display(facts),
         warnings=tuple(warnings),
@@ -257,11 +263,12 @@ class _Facts:
         return int(text)
 
     def decimals(self, tag: int) -> tuple[float, ...] | None:
-        """Return a decimal string's values; None if absent, NaN for what is no number."""
+        """Return a decimal string's values; None if absent, NaN for what is no finite number."""
         texts = self.texts(tag)
         if texts == [""]:
             return None
-        return tuple(float(text) if _DECIMAL.fullmatch(text) else math.nan for text in texts)
+        numbers = (float(text) if _DECIMAL.fullmatch(text) else math.nan for text in texts)
+        return tuple(number if math.isfinite(number) else math.nan for number in numbers)
 
     def lut(self, tag: int) -> Lut | None:
         """Return the first table of a LUT sequence."""
@@ -305,6 +312,11 @@ def _require_angiogram(facts: _Facts) -> None:
     if photometric not in ("MONOCHROME1", "MONOCHROME2"):
         message = "it is neither MONOCHROME1 nor MONOCHROME2."
         raise UnreadableError(tag_text(PHOTOMETRIC), message)
+
+
+def _burned_in(facts: _Facts) -> BurnedIn:
+    said: dict[str, BurnedIn] = {"YES": "YES", "NO": "NO"}
+    return said.get(facts.code(BURNED_IN).upper(), "")
 
 
 def _bits(facts: _Facts) -> tuple[int, int]:

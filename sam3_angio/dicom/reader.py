@@ -18,6 +18,7 @@ from functools import cache, partial
 from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
+from sam3_angio.dicom.codestream import JPEG_2000_LOSSLESS, require_same_coding
 from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode
 from sam3_angio.dicom.elements import DataSet, read_data_set
 from sam3_angio.dicom.header import RunHeader, run_header
@@ -75,15 +76,17 @@ class Run:
 
         A neighbour that cannot be decoded is left out: it is not the frame that was asked for.
         """
+        found = []
+        for code in self.codes_around(frame_index):
+            with suppress(UnreadableError):
+                found.append((code, decode(code, self.header)))
+        return found
+
+    def codes_around(self, frame_index: int) -> list[bytes]:
+        """Return the frames before and after, or the two nearest ones, as stored."""
         first = max(0, min(frame_index - 1, self.header.frames - 3))
         nearest = range(first, min(first + 3, self.header.frames))
-        found = []
-        for other in nearest:
-            if other != frame_index:
-                with suppress(UnreadableError):
-                    code = self.code(other)
-                    found.append((code, decode(code, self.header)))
-        return found
+        return [self.code(other) for other in nearest if other != frame_index]
 
     def require_not_doubled(self, frame_index: int) -> None:
         """Refuse a run in which a frame up to the wanted one is stored twice.
@@ -141,6 +144,8 @@ def read_frame(path: Path, frame_index: int, *, name: str) -> XAFrame:
             raise UnreadableError("NumberOfFrames (0028,0008)", message, fix)
         code = run.code(frame_index)
         pixels = decode(code, run.header)
+        if run.header.transfer_syntax == JPEG_2000_LOSSLESS:
+            require_same_coding(code, run.codes_around(frame_index))
         _require_plausible(run, frame_index, code, pixels)
         run.require_not_doubled(frame_index)
         warnings = tuple(
