@@ -62,7 +62,7 @@ def _figure(
     document: Mapping[str, Any], way: str, references: tuple[str, ...], part: str
 ) -> float | None:
     by_reference = _at(document, way) or {}
-    known = next((by_reference[name] for name in references if name in by_reference), {})
+    known: Any = next((by_reference[name] for name in references if name in by_reference), {})
     value = _at(known, part)
     return None if value is None else float(value)
 
