@@ -131,6 +131,7 @@ class TrainConfig(_Section):
     loader_workers: Annotated[int, Field(ge=0)]
     seed: Seed
     timeout_s: Annotated[int, Field(ge=10, le=86_400)]
+    max_minutes: Annotated[float, Field(ge=0)]
     remember_mb: Annotated[int, Field(ge=0)]
     precision: Literal["float32", "bfloat16"]
     parts: Count

@@ -11,6 +11,7 @@ from sam3_angio.detector.keeping import (  # noqa: E402
     SCORES,
     best_epoch,
     is_exhausted,
+    is_out_of_time,
     mean_score,
 )
 
@@ -47,3 +48,18 @@ def test_a_training_ends_after_so_many_validations_that_brought_nothing_better(
     scores, patience, ends
 ):
     assert is_exhausted(history(*scores), patience) is ends
+
+
+@pytest.mark.parametrize(
+    ("scores", "max_minutes", "ends"),
+    [
+        ((0.5, 0.5), 0, False),
+        ((0.5, 0.5), 2.5, False),
+        ((0.5, 0.5), 2, True),
+        ((0.5, None), 2, False),  # the next validation ends it
+        ((), 1, False),
+    ],
+)
+def test_a_training_ends_with_the_first_validation_after_its_time(scores, max_minutes, ends):
+    timed = [record | {"minutes": k} for k, record in enumerate(history(*scores), start=1)]
+    assert is_out_of_time(timed, max_minutes) is ends

@@ -447,6 +447,13 @@ def test_a_training_that_gets_no_better_ends_early(project):
     assert "ends after epoch 4" in log_of(project)
 
 
+def test_a_training_that_is_out_of_time_ends_with_a_validation_and_is_published(project):
+    write_params(project, section="train", max_minutes=1e-6)  # three epochs, a validation every two
+    assert run_workers(train, folder=project) == [0], log_of(project)
+    assert published(project)[2]["epochs_done"] == 2
+    assert "out of time, ends after epoch 2" in log_of(project)
+
+
 def test_a_training_that_ended_early_does_not_go_on_when_it_is_resumed(project):
     def killed():
         training._predict = end_at_once

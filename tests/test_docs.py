@@ -10,6 +10,10 @@ import typer
 from ruamel.yaml import YAML
 
 from sam3_angio.cli import _commands
+from sam3_angio.config import load_config
+from sam3_angio.manifest import fold_patient_id
+from sam3_angio.phantom.identity import patient_id
+from sam3_angio.split import place
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -106,6 +110,15 @@ def test_files_of_the_repository_exist(path):
     }
     for name in {*named} - new:
         assert (ROOT / name).is_file(), name
+
+
+def test_the_miniature_has_patients_to_train_and_to_validate_on():
+    page = (ROOT / "docs" / "how-to" / "try-a-miniature.md").read_text(encoding="utf-8")
+    patients = int(re.search(r"--patients (\d+)", page).group(1))
+    split = load_config(ROOT / "params.yaml").split
+    names = [fold_patient_id(patient_id(number)) for number in range(1, patients + 1)]
+    validating = [place(name, split.seed) < split.val_fraction for name in names]
+    assert 0 < sum(validating) < patients
 
 
 def test_the_citation_is_whole():

@@ -458,6 +458,9 @@ def test_the_page_and_the_checklist_stand_beside_the_figures(workspace):
     assert "Best by Dice of the vessel tree" in page
     assert "JPEG-LS" not in page
     assert "JPEG 2000" in page
+    figures = json.loads((workspace / "metrics" / "phase1.json").read_text(encoding="utf-8"))
+    short = json.loads((workspace / "metrics" / "headline.json").read_text(encoding="utf-8"))
+    assert short["tree_dice"] == figures["dice"]["truth"]["mean"]
     text = (workspace / "metrics" / "checklist.md").read_text(encoding="utf-8")
     assert "validation: 11 frames of 5 patients" in text
 

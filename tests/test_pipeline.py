@@ -225,7 +225,7 @@ def test_an_experiment_changes_a_parameter_and_its_metrics_compare_with_the_bran
     changed = clone.run("git", "diff", "--unified=0", "--", "params.yaml")
     assert re.findall(r"^\+ +(\w+: \w+)", changed, re.MULTILINE) == ["epochs: 1"]
     table = clone.run("dvc", "metrics", "diff", "HEAD", "--md")
-    assert "dice.truth.mean" in table
+    assert "unet_dice" in table
     shown = clone.run("dvc", "exp", "show", "--md")
     assert "train_baseline.epochs" in shown
     clone.run("git", "checkout", "--quiet", "--", ".")

@@ -54,5 +54,26 @@ def is_exhausted(history: Sequence[Record], patience: int) -> bool:
     return sum(place > best for place in _validated(history)) >= patience
 
 
+def is_out_of_time(history: Sequence[Record], max_minutes: float) -> bool:
+    """Whether a training ends because it took long enough; only after a validation.
+
+    Parameters
+    ----------
+    history : sequence of mapping
+        Each epoch's ``minutes`` are those since the start, over all resumptions.
+    max_minutes : float
+        0 never ends it.
+
+    Examples
+    --------
+    >>> epochs = [{"minutes": 4.0, "val/dice_semantic": 0.5}, {"minutes": 8.0}]
+    >>> is_out_of_time(epochs[:1], 3.5), is_out_of_time(epochs, 3.5), is_out_of_time(epochs, 0)
+    (True, False, False)
+    """
+    if not max_minutes or not history or SCORES[0] not in history[-1]:
+        return False
+    return history[-1]["minutes"] >= max_minutes
+
+
 def _validated(history: Sequence[Record]) -> list[int]:
     return [place for place, record in enumerate(history) if SCORES[0] in record]

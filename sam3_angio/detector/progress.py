@@ -90,10 +90,10 @@ class TrainingProgress:
         )
         self._console.print(f"{self._label}, epoch {self._epoch} of {self._epochs}: {numbers}")
 
-    def end_early(self, epochs: int) -> None:
-        """Say that the training ends after `epochs` epochs, because it no longer gets better."""
+    def end_early(self, epochs: int, why: str) -> None:
+        """Say that the training ends after `epochs` epochs, and why."""
         if epochs < self._epochs:
-            self._console.print(f"{self._label}: no better since, ends after epoch {epochs}")
+            self._console.print(f"{self._label}: {why}, ends after epoch {epochs}")
 
     def _left_s(self) -> float:
         pace_s = (time.monotonic() - self._started) / max(1, self._done - self._first)

@@ -25,7 +25,7 @@ from sam3.train.trainer import Trainer
 
 from sam3_angio.detector.checkpoint import load_weights
 from sam3_angio.detector.curves import CurveLogger
-from sam3_angio.detector.keeping import best_epoch, is_exhausted
+from sam3_angio.detector.keeping import best_epoch, is_exhausted, is_out_of_time
 from sam3_angio.detector.panel import draw_panel, panel_places
 from sam3_angio.detector.predict import answers, validate
 from sam3_angio.detector.progress import TrainingProgress
@@ -149,6 +149,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         Epochs between validations; the last epoch is always followed by one.
     patience : int
         Validations without a better score after which the training ends; 0 for all epochs.
+    max_minutes : float
+        After which the next validation ends the training; 0 never does.
     keep : {"last", "best"}
         The epoch whose weights the trained model has.
     initial : str or None
@@ -171,6 +173,7 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         seed: int,
         val_every: int,
         patience: int,
+        max_minutes: float,
         keep: str,
         initial: str | None,
         added: str | None,
@@ -182,6 +185,7 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         self._seed = seed
         self._val_every = val_every
         self._patience = patience
+        self._max_minutes = max_minutes
         self._keep = keep
         self._initial = initial
         self._added = added
@@ -235,11 +239,17 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
             collate = self.collate
             record.update(validate(self.model.module, self.validation, self.device, collate))
             self._show_panel(collate)
-        record["minutes"] = round(self.time_elapsed_meter.val / 60, 3)
+        record["minutes"] = round(self._minutes(), 3)
         self.history.append(record)
         self._progress.end_epoch(record)
         self._end_if_exhausted()
         return record
+
+    def _minutes(self) -> float:
+        """Return the slowest worker's minutes, so that all of them end in the same epoch."""
+        minutes = torch.tensor(self.time_elapsed_meter.val / 60, device=self.device)
+        dist.all_reduce(minutes, dist.ReduceOp.MAX)
+        return float(minutes)
 
     def _show_panel(self, collate: Any) -> None:
         """Draw the fixed frames with what the model answers by now."""
@@ -269,9 +279,10 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         )
 
     def _end_if_exhausted(self) -> None:
-        if is_exhausted(self.history, self._patience):
+        late = is_out_of_time(self.history, self._max_minutes)
+        if late or is_exhausted(self.history, self._patience):
             self.max_epochs = len(self.history)
-            self._progress.end_early(self.max_epochs)
+            self._progress.end_early(self.max_epochs, "out of time" if late else "no better since")
 
     def _run_step(self, batch: Any, phase: str, *args: Any, **options: Any) -> None:
         require_same_step(self._batches.taken)

@@ -12,6 +12,7 @@ from sam3_angio.report.checklist import fill_checklist
 from sam3_angio.report.composition import count_composition
 from sam3_angio.report.data_profile import data_profile
 from sam3_angio.report.gallery import PictureGroup, confused_group, tree_groups
+from sam3_angio.report.headline import headline
 from sam3_angio.report.overlays import write_overlays
 from sam3_angio.report.page import PageContent, draw_charts, write_page
 from sam3_angio.report.page_figures import read_documents
@@ -133,6 +134,7 @@ def evaluate_phases(sources: Sources, config: Config, *, metrics: Path, report: 
             provenance=find_provenance(config, sources.models),
         )
         write_page(pages / "index.html", content)
+        write_json(figures / "headline.json", headline(documents))
         profile = data_profile(content.composition, sources.dataset, sources.frames)
         write_json(figures / "data_profile.json", profile)
         write_text(figures / "checklist.md", fill_checklist(documents, content.composition))
