@@ -73,11 +73,16 @@ def _copied_runs(table: str, cases: Sequence[Case]) -> list[Finding]:
 
 
 def _missing_figures(table: str, cases: Sequence[Case]) -> list[Finding]:
-    """Tell contours without a figure that nearly all others of their kind have.
+    """Tell contours without a figure that nearly all others of their kind have, or with half of it.
 
     Contours with a minimal lumen diameter have more figures than those without.
     """
     findings: list[Finding] = []
+    for case in cases:
+        for name in _halves(case.contour) if case.contour else ():
+            notes = Notes(file=table, row=case.surveyed.row.row, findings=findings)
+            found = f"the contour has one number of {name} and lacks the other."
+            notes.warning(CONTOUR, found, "both, or none", "Export the contour again.")
     for has_lesion in (True, False):
         alike = [
             (case, _figures(case.contour))
@@ -95,13 +100,22 @@ def _missing_figures(table: str, cases: Sequence[Case]) -> list[Finding]:
     return findings
 
 
+def _said(contour: SegmentContour) -> dict[str, float | tuple[float, float]]:
+    return {**asdict(contour.measurements), **asdict(contour.calibration)}
+
+
 def _figures(contour: SegmentContour) -> dict[str, float]:
     """Return all figures of a contour file by name, NaN where missing."""
-    said = {**asdict(contour.measurements), **asdict(contour.calibration)}
     return {
         name: math.fsum(value) if isinstance(value, tuple) else value
-        for name, value in said.items()
+        for name, value in _said(contour).items()
     }
+
+
+def _halves(contour: SegmentContour) -> list[str]:
+    """Return the figures of two numbers of which one is missing."""
+    pairs = {name: value for name, value in _said(contour).items() if isinstance(value, tuple)}
+    return [name for name, (one, other) in pairs.items() if math.isnan(one) != math.isnan(other)]
 
 
 def _phase_in_path(case: Case) -> bool | None:
