@@ -23,6 +23,14 @@ from sam3_angio.path_columns import CONTOUR, DICOM, MASK, PSEUDO_LABEL
 
 _USUAL_SHARE = 0.8
 _MIN_ROWS = 5
+#: What a contour without a lesion has not.
+_OF_A_LESION = (
+    "lesion_start",
+    "lesion_end",
+    "lesion_length_mm",
+    "proximal_normal_mm",
+    "distal_normal_mm",
+)
 #: Letters that are typed for digits.
 _CONFUSED = str.maketrans("OQILZSB", "0011258")
 
@@ -75,7 +83,7 @@ def _copied_runs(table: str, cases: Sequence[Case]) -> list[Finding]:
 def _missing_figures(table: str, cases: Sequence[Case]) -> list[Finding]:
     """Tell contours without a figure that nearly all others of their kind have, or with half of it.
 
-    Contours with a minimal lumen diameter have more figures than those without.
+    Contours with a lesion have more figures than those without.
     """
     findings: list[Finding] = []
     for case in cases:
@@ -87,7 +95,7 @@ def _missing_figures(table: str, cases: Sequence[Case]) -> list[Finding]:
         alike = [
             (case, _figures(case.contour))
             for case in cases
-            if case.contour and math.isnan(case.contour.measurements.mld_mm) != has_lesion
+            if case.contour and _has_lesion(case.contour) == has_lesion
         ]
         for name in alike[0][1] if len(alike) >= _MIN_ROWS else ():
             without = [case for case, figures in alike if math.isnan(figures[name])]
@@ -110,6 +118,11 @@ def _figures(contour: SegmentContour) -> dict[str, float]:
         name: math.fsum(value) if isinstance(value, tuple) else value
         for name, value in _said(contour).items()
     }
+
+
+def _has_lesion(contour: SegmentContour) -> bool:
+    figures = _figures(contour)
+    return any(not math.isnan(figures[name]) for name in _OF_A_LESION)
 
 
 def _halves(contour: SegmentContour) -> list[str]:
