@@ -13,17 +13,23 @@ A fault never repeats what was found, nor a path that holds it.
 from __future__ import annotations
 
 import base64
+import bz2
 import gzip
+import html
 import io
 import json
+import lzma
 import re
 import struct
 import subprocess
+import unicodedata
 import urllib.parse
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from html.entities import codepoint2name
 from pathlib import Path
 
 from sam3_angio.errors import ConfigError, Fault
@@ -31,6 +37,9 @@ from sam3_angio.manifest import fold_patient_id
 from sam3_angio.table import read_records, read_text
 
 PATTERNS_FILE = ".private-patterns"
+
+_ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
+_DEPTH = 2
 
 _MIN_IDENTIFIER = 5
 _MAX_UNPACKED_BYTES = 256 * 2**20
@@ -77,7 +86,10 @@ class Secrets:
 
 
 def spellings(values: Sequence[str], patterns: Sequence[re.Pattern[bytes]] = ()) -> Secrets:
-    """Return values in the encodings in which they hide: UTF-8 and -16, URL, hexadecimal, base64.
+    """Return values in the encodings in which they hide.
+
+    UTF-8, -16 and -32, URL, HTML, JSON, hexadecimal, base64; and as file names have them, with
+    other separators or none.
 
     Examples
     --------
@@ -86,17 +98,38 @@ def spellings(values: Sequence[str], patterns: Sequence[re.Pattern[bytes]] = ())
     """
     plain: set[bytes] = set()
     coded: set[bytes] = set()
-    for value in values:
+    for form in (form for value in values for form in _written(value)):
         # bytes in lower case keep the case of letters beyond ASCII
-        for text in {value} if value.isascii() else {value, value.lower(), value.upper()}:
-            raw = {text.encode(code, "ignore") for code in ("utf-8", "utf-16-le", "utf-16-be")}
+        for text in {form} if form.isascii() else {form, form.lower(), form.upper()}:
+            raw = {text.encode(code, "ignore") for code in _ENCODINGS}
             raw.add(text.encode("latin-1", "replace"))
             plain |= {one.lower() for one in raw} | {one.hex().encode() for one in raw}
-            plain |= {urllib.parse.quote(text).lower().encode()}
-            plain |= {urllib.parse.quote_plus(text).lower().encode()}
-            plain |= {json.dumps(text)[1:-1].lower().encode()}
-            coded |= {form for one in raw for form in _base64_forms(one)}
+            plain |= {escaped.lower().encode() for escaped in _escaped(text)}
+            coded |= {code for one in raw for code in _base64_forms(one)}
     return Secrets(plain=frozenset(plain), coded=frozenset(coded), patterns=tuple(patterns))
+
+
+def _written(value: str) -> set[str]:
+    """Return the ways in which people and programs write a value: separators, accents."""
+    forms = {value, *(value.replace("^", other) for other in (" ", "_", ", "))}
+    for gaps in (r"\s+", r"[\s^-]+"):
+        forms |= {re.sub(gaps, other, value) for other in ("_", "-", "")}
+    forms |= {unicodedata.normalize(how, form) for how in ("NFC", "NFD") for form in set(forms)}
+    return {form for form in forms if len(form) >= min(len(value), _MIN_IDENTIFIER)}
+
+
+def _escaped(text: str) -> set[str]:
+    """Return a text as URLs, JSON, HTML and XML have it."""
+    return {
+        urllib.parse.quote(text),
+        urllib.parse.quote(text, safe=""),
+        urllib.parse.quote_plus(text),
+        json.dumps(text)[1:-1],
+        html.escape(text),
+        text.encode("ascii", "xmlcharrefreplace").decode(),
+        "".join(f"&#x{ord(letter):x};" if ord(letter) > 127 else letter for letter in text),
+        "".join(f"&{codepoint2name.get(ord(c), '')};" if ord(c) > 127 else c for c in text),
+    }
 
 
 def _base64_forms(content: bytes) -> Iterator[bytes]:
@@ -155,28 +188,44 @@ def is_dicom(content: bytes) -> bool:
 def unpacked(content: bytes) -> Iterator[bytes]:
     """Yield bytes, and what is in them if they are an archive or a compressed picture.
 
-    One level deep, and no more than a quarter of a gigabyte.
+    Two levels deep, and no more than a quarter of a gigabyte each.
     """
+    yield from _unpacked(content, _DEPTH)
+
+
+def _unpacked(content: bytes, depth: int) -> Iterator[bytes]:
     yield content
-    if content.startswith(b"\x1f\x8b"):
-        yield from _opened(lambda: iter([_inflated(gzip.GzipFile(fileobj=io.BytesIO(content)))]))
-    elif content.startswith(b"PK"):
-        yield from _opened(lambda: _members(content))
-    elif content.startswith(b"\x89PNG\r\n\x1a\n"):
-        yield from _opened(lambda: _png_texts(content))
+    for start, parts in _PACKED.items():
+        if depth and content.startswith(start):
+            for part in _opened(partial(parts, content)):
+                yield from _unpacked(part, depth - 1)
 
 
 def _opened(parts: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
     try:
         yield from parts()
-    except (OSError, EOFError, ValueError, zlib.error, struct.error, zipfile.BadZipFile):
+    except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError, struct.error):
+        return  # what cannot be opened was looked at as it is
+    except zipfile.BadZipFile:
         return  # what cannot be opened was looked at as it is
     except (NotImplementedError, RuntimeError):  # another compression; a password
         return
 
 
-def _inflated(stream: io.BufferedIOBase) -> bytes:
-    return stream.read(_MAX_UNPACKED_BYTES)
+def _gzipped(content: bytes) -> Iterator[bytes]:
+    yield gzip.GzipFile(fileobj=io.BytesIO(content)).read(_MAX_UNPACKED_BYTES)
+
+
+def _bzipped(content: bytes) -> Iterator[bytes]:
+    yield bz2.BZ2File(io.BytesIO(content)).read(_MAX_UNPACKED_BYTES)
+
+
+def _xzipped(content: bytes) -> Iterator[bytes]:
+    yield lzma.LZMADecompressor().decompress(content, _MAX_UNPACKED_BYTES)
+
+
+def _deflated(content: bytes) -> Iterator[bytes]:
+    yield zlib.decompressobj().decompress(content, _MAX_UNPACKED_BYTES)
 
 
 def _members(content: bytes) -> Iterator[bytes]:
@@ -200,6 +249,19 @@ def _png_texts(content: bytes) -> Iterator[bytes]:
                 except zlib.error:
                     continue
         place += 12 + length
+
+
+#: By the bytes that they begin with.
+_PACKED: dict[bytes, Callable[[bytes], Iterator[bytes]]] = {
+    b"\x1f\x8b": _gzipped,
+    b"BZh": _bzipped,
+    b"\xfd7zXZ\0": _xzipped,
+    b"\x78\x01": _deflated,
+    b"\x78\x9c": _deflated,
+    b"\x78\xda": _deflated,
+    b"PK": _members,
+    b"\x89PNG\r\n\x1a\n": _png_texts,
+}
 
 
 def disclosures(name: str, content: bytes, secrets: Secrets) -> list[Fault]:

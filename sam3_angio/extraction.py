@@ -247,7 +247,8 @@ def _extract_run(
     """Extract the frames of one run; runs in a child process."""
     path = settings.dicom_root / rows[0].dicom
     try:
-        size, digest = path.stat().st_size, sha256(path)
+        size = path.stat().st_size
+        digest = sha256(path) if path.is_file() else ""  # a named pipe has none, and never ends
     except OSError as error:
         message = f"the run cannot be read ({error.strerror})."
         fix = "Check data.dicom_root in params.yaml."

@@ -144,7 +144,8 @@ _MANIFEST_ROW = (
     f"100|{'a' * 64}|labels/p|labels/c||2"
 ).split("|")
 _GEOMETRY_ROW = (
-    f"p{'1' * 10}-{'2' * 8}|p{'1' * 10}|48|64|2|5|8.9|24.3|header|0.2|0.2|sod_sid|1.2|8|window"
+    f"p{'1' * 10}-{'2' * 8}|p{'1' * 10}|48|64|2|5|8.9|24.3|header|0.2|0.2|sod_sid|1.2|8|"
+    "window|1 2 30 40"
 ).split("|")
 
 _SEEDS: dict[str, Callable[[], list[bytes]]] = {

@@ -25,8 +25,6 @@ from malformed_runs import (
     malformed_file,
     run,
 )
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
@@ -503,16 +501,6 @@ def item_without_a_sequence():
 def sixty_thousand_elements():
     one = b"".join(struct.pack("<HH2sHI", 9, 0x1000 + k, b"OB", 0, 0) for k in range(0xE000))
     return _inserted(one)
-
-
-@malformed_file
-def lookup_table_of_zeros():
-    item = Dataset()
-    item.LUTDescriptor = [4096, 0, 8]
-    item["LUTDescriptor"].VR = "US"
-    item.LUTData = bytes(8192)
-    item["LUTData"].VR = "OW"
-    return xa_bytes(good(VOILUTSequence=Sequence([item])))
 
 
 HEADERS = {

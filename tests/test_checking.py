@@ -241,6 +241,7 @@ def _inverse(content: dict[str, Any]) -> None:
         (_set("measurements", "MLD_mm", 5.5), "MLD"),
         (_set("measurements", "MLD_mm", -1.0), "mld_mm"),
         (_set("measurements", "MLD_x_coord", 3.0), "beside the centre line"),
+        (_set("measurements", "MLD_y_coord", None), "lacks the other"),
         (_set("measurements", "MLD_centerline_index", 4000), "MLD_centerline_index"),
         (_set("measurements", "segment_length_mm", 0.2), "segment_length_mm"),
         (_set("measurements", "lesion_length_mm", 140.0), "lesion is 140"),
@@ -257,6 +258,11 @@ def test_a_wrong_contour_is_found_in_its_row(
 ) -> None:
     site.edit_contour(0, change)
     assert found(site.check(), CONTOUR, text, 2)
+
+
+def test_a_figure_that_all_other_contours_have_is_missed(site: PhantomSite) -> None:
+    site.edit_contour(0, _set("calibration", "scale_factor", None))
+    assert found(site.check(), CONTOUR, "the contour has no scale_px_per_mm", 2)
 
 
 # ---------------------------------------------------------------- masks

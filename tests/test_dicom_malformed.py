@@ -1,5 +1,6 @@
 """No malformed file is silently wrong: it is refused, or the right pixels come out."""
 
+import os
 import time
 import tracemalloc
 
@@ -52,6 +53,14 @@ def test_a_malformed_run_is_refused_or_read_rightly(tmp_path, name):
         tracemalloc.stop()
     assert time.monotonic() - started < 20
     assert peak < 50 * 2**20
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")
+@pytest.mark.timeout(60)
+def test_a_named_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "run.dcm")
+    with pytest.raises(DataError, match="no file with content"):
+        read_frame(tmp_path / "run.dcm", WANTED, name="run")
 
 
 def test_there_are_at_least_two_hundred_malformed_runs():

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import base64
+import bz2
 import gzip
 import io
 import json
+import lzma
 import os
 import subprocess
 import sys
+import unicodedata
 import urllib.parse
 import zipfile
+import zlib
 from pathlib import Path
 
 import pytest
@@ -179,6 +183,16 @@ HIDDEN = {
     "zip": _zipped(b"... " + PATIENT.encode()),
     "gzip": gzip.compress(PATIENT.encode()),
     "png text": _png(PATIENT),
+    "utf-32": PATIENT.encode("utf-32-le"),
+    "decomposed": unicodedata.normalize("NFD", "Müller-Lüdenscheidt").encode(),
+    "html": b"M&uuml;ller-L&uuml;denscheidt",
+    "xml": b"M&#252;ller-L&#252;denscheidt",
+    "file name": PATIENT.replace(" ", "_").encode(),
+    "no separators": PATIENT.replace(" ", "").replace("-", "").encode(),
+    "deflated": zlib.compress(PATIENT.encode()),
+    "bzip2": bz2.compress(PATIENT.encode()),
+    "xz": lzma.compress(9 * PATIENT.encode()),
+    "gzip in zip": _zipped(gzip.compress(PATIENT.encode())),
 }
 
 

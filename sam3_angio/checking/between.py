@@ -23,6 +23,14 @@ from sam3_angio.path_columns import CONTOUR, DICOM, MASK, PSEUDO_LABEL
 
 _USUAL_SHARE = 0.8
 _MIN_ROWS = 5
+#: What a contour without a lesion has not.
+_OF_A_LESION = (
+    "lesion_start",
+    "lesion_end",
+    "lesion_length_mm",
+    "proximal_normal_mm",
+    "distal_normal_mm",
+)
 #: Letters that are typed for digits.
 _CONFUSED = str.maketrans("OQILZSB", "0011258")
 
@@ -73,16 +81,21 @@ def _copied_runs(table: str, cases: Sequence[Case]) -> list[Finding]:
 
 
 def _missing_figures(table: str, cases: Sequence[Case]) -> list[Finding]:
-    """Tell contours without a figure that nearly all others of their kind have.
+    """Tell contours without a figure that nearly all others of their kind have, or with half of it.
 
-    Contours with a minimal lumen diameter have more figures than those without.
+    Contours with a lesion have more figures than those without.
     """
     findings: list[Finding] = []
+    for case in cases:
+        for name in _halves(case.contour) if case.contour else ():
+            notes = Notes(file=table, row=case.surveyed.row.row, findings=findings)
+            found = f"the contour has one number of {name} and lacks the other."
+            notes.warning(CONTOUR, found, "both, or none", "Export the contour again.")
     for has_lesion in (True, False):
         alike = [
             (case, _figures(case.contour))
             for case in cases
-            if case.contour and math.isnan(case.contour.measurements.mld_mm) != has_lesion
+            if case.contour and _has_lesion(case.contour) == has_lesion
         ]
         for name in alike[0][1] if len(alike) >= _MIN_ROWS else ():
             without = [case for case, figures in alike if math.isnan(figures[name])]
@@ -95,13 +108,27 @@ def _missing_figures(table: str, cases: Sequence[Case]) -> list[Finding]:
     return findings
 
 
+def _said(contour: SegmentContour) -> dict[str, float | tuple[float, float]]:
+    return {**asdict(contour.measurements), **asdict(contour.calibration)}
+
+
 def _figures(contour: SegmentContour) -> dict[str, float]:
     """Return all figures of a contour file by name, NaN where missing."""
-    said = {**asdict(contour.measurements), **asdict(contour.calibration)}
     return {
         name: math.fsum(value) if isinstance(value, tuple) else value
-        for name, value in said.items()
+        for name, value in _said(contour).items()
     }
+
+
+def _has_lesion(contour: SegmentContour) -> bool:
+    figures = _figures(contour)
+    return any(not math.isnan(figures[name]) for name in _OF_A_LESION)
+
+
+def _halves(contour: SegmentContour) -> list[str]:
+    """Return the figures of two numbers of which one is missing."""
+    pairs = {name: value for name, value in _said(contour).items() if isinstance(value, tuple)}
+    return [name for name, (one, other) in pairs.items() if math.isnan(one) != math.isnan(other)]
 
 
 def _phase_in_path(case: Case) -> bool | None:

@@ -10,6 +10,7 @@ trusted raises ``DataError``; the file goes by the name that the caller gives it
 
 from __future__ import annotations
 
+import stat
 import statistics
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -220,8 +221,11 @@ def opened_run(path: Path) -> Iterator[Run]:
     OSError
         If it cannot be read.
     """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):  # a named pipe would be waited for, for ever
+        raise UnreadableError("", "this is no file with content.", "Check the path.")
     with path.open("rb") as stream:
-        size = path.stat().st_size
+        size = state.st_size
         data_set = read_data_set(stream, size)
         header = run_header(data_set)
         if codec(header.transfer_syntax).encapsulated != (data_set.pixel_bytes is None):
