@@ -105,15 +105,17 @@ def test_a_killed_training_goes_on_though_only_the_first_machine_has_its_state(
     assert_same(two_workers, first)
 
 
-def test_a_machine_with_other_data_or_parameters_is_refused_by_name(tmp_path):
+@pytest.mark.parametrize("what", ["data.val", "train.seed"])
+def test_a_machine_with_other_data_or_parameters_is_refused_by_name(what, tmp_path):
     first, other = machines(tmp_path)
-    shutil.rmtree(other)
-    project(other, launcher="c10d", nodes=2, seed=7)
-    next((other / "dataset/val/images").iterdir()).unlink()
-    shutil.copytree(first / "dataset/train", other / "dataset/val", dirs_exist_ok=True)
+    if what == "data.val":
+        shutil.rmtree(other / "dataset/val")
+        shutil.copytree(first / "dataset/train", other / "dataset/val")
+    else:
+        shutil.rmtree(other)
+        project(other, launcher="c10d", nodes=2, seed=7)
     assert run_machines(train, folders=[first, other]) == [1, 1]
-    said = log_of(other, 1)
-    assert "these differ: data.val, parameters.train.seed" in said
+    assert f"these differ: {what}. Bring commit" in log_of(other, 1)
     assert not (first / OUTS.model).exists()
 
 

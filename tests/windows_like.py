@@ -13,7 +13,6 @@ import signal
 import sys
 
 sys.modules["triton"] = None  # importing it fails
-sys.modules["fcntl"] = None
 for name in ("fork", "forkpty", "register_at_fork"):
     if hasattr(os, name) and name != "register_at_fork":  # PyTorch asks for it where it exists
         delattr(os, name)

@@ -55,6 +55,8 @@ _FROZEN_BY = {
     "freeze_text": "backbone.language_backbone.encoder",
     "freeze_vision": "backbone.vision_backbone",
 }
+#: Sections of ``params.yaml`` in which machines that train together may differ.
+_OF_A_MACHINE = {"data", "machine"}
 _ALTERS_PICTURES = ("contrast", "rotation_deg", "scale", "shift")
 
 
@@ -138,13 +140,15 @@ def session() -> Iterator[None]:
     Raises
     ------
     AngioError
-        Another training runs, or another worker is gone.
+        Another training runs, another worker is gone, or has other parameters.
     """
-    settings = load_config().train
-    prepare_runtime(settings.threads)
+    config = load_config()
+    prepare_runtime(config.train.threads)
     be_deterministic()
-    with joined(settings.timeout_s), only_training(runs_root()):
-        yield
+    with joined(config.train.timeout_s):
+        require_alike(config.model_dump(mode="json", exclude=_OF_A_MACHINE))
+        with only_training(runs_root()):
+            yield
 
 
 def folder_of(job: Job, dataset: Path) -> Path:

@@ -111,7 +111,7 @@ def _first_machine_first(timeout_s: float) -> None:
     Raises
     ------
     ConfigError
-        There is not just one first machine.
+        There is not just one first machine, or they have not as many workers each.
     """
     role = os.environ.get(_MACHINE)
     if role is None:
@@ -127,8 +127,13 @@ def _first_machine_first(timeout_s: float) -> None:
         timeout=timedelta(seconds=timeout_s),
     )
     if local == 0:
-        store.set(f"{_MACHINE}/{own}", role)
-    roles = [store.get(f"{_MACHINE}/{number}").decode() for number in range(count)]
+        store.set(f"{_MACHINE}/{own}", f"{role} {locals_}")
+    said = [store.get(f"{_MACHINE}/{number}").decode().split() for number in range(count)]
+    roles, workers = zip(*said, strict=True)
+    if len(set(workers)) > 1:
+        raise ConfigError(
+            f"The machines have {', '.join(workers)} workers; train.workers is for all."
+        )
     if roles.count("first") != 1:
         raise ConfigError(
             f"Of {count} machines {roles.count('first')} are the first. Run the pipeline on one of "
