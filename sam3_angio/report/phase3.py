@@ -151,7 +151,7 @@ def _said(rows: Iterable[Comparison], figure: str, scores: ArmScores) -> str:
             phrases.append(f"{_listed(arms)} {verb} {figure} over {BASE}")
     alike = [row for row, found in told.values() if not found]
     if alike:
-        names = _listed([f"{row.arm} ({_interval(row)})" for row in alike])
+        names = _listed([f"{row.arm} ({_interval(row)}{_objection(row, scores)})" for row in alike])
         smallest = [row.detectable for row in alike if not math.isnan(row.detectable)]
         power = (
             f", where a difference of {max(smallest):.3f} would have been seen" if smallest else ""
@@ -168,6 +168,14 @@ def direction(row: Comparison, scores: ArmScores) -> str:
     if estimate.low > 0:
         return "raises"
     return "lowers" if estimate.high < 0 else ""
+
+
+def _objection(row: Comparison, scores: ArmScores) -> str:
+    """Say what speaks against a difference whose interval alone would tell it from 0."""
+    low, high = row.difference.low, row.difference.high
+    if math.isnan(low) or low <= 0 <= high:
+        return ""
+    return f", but p = {_p_value(scores.tests, row):.2f} by McNemar's test after Holm"
 
 
 def _p_value(tests: Iterable[NameTest], row: Comparison) -> float:

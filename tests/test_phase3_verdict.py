@@ -1,0 +1,54 @@
+"""The sentence on the view angle: what is told apart, and by what."""
+
+from __future__ import annotations
+
+import pytest
+
+from sam3_angio.report.phase3 import verdict
+from sam3_angio.scoring.phase3 import ArmScores, Comparison, NameTest
+from sam3_angio.scoring.statistics import Estimate
+
+
+def sentence(low: float, high: float, holm_p: float) -> str:
+    """Return the verdict where one arm, ``text``, differs in naming by some interval."""
+    difference = Estimate(mean=0.1, low=low, high=high, n=83, patients=22, undefined=0)
+    equal = Estimate(mean=0.0, low=-0.1, high=0.1, n=83, patients=22, undefined=0)
+    scores = ArmScores(
+        confidence=0.95,
+        arms={},
+        estimates={"none": {("dice", "annotated"): equal}},
+        comparisons=tuple(
+            Comparison(
+                arm="text",
+                to="none",
+                name=name,
+                against="annotated",
+                artery="all",
+                difference=of,
+                detectable=0.15,
+            )
+            for name, of in (("top1", difference), ("dice", equal))
+        ),
+        tests=(NameTest(arm="text", to="none", only_arm=9, only_other=1, p=0.02, holm_p=holm_p),),
+    )
+    return verdict(scores)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "holm_p", "expected"),
+    [
+        (0.02, 0.18, 0.03, "text (+0.100, +0.020 to +0.180) raises top-1 over none"),
+        (-0.05, 0.25, 0.03, "text (+0.100, -0.050 to +0.250) cannot be told apart from none"),
+        (
+            0.02,
+            0.18,
+            0.21,
+            "text (+0.100, +0.020 to +0.180, but p = 0.21 by McNemar's test after Holm) cannot be "
+            "told apart from none in top-1",
+        ),
+    ],
+)
+def test_naming_differs_where_both_the_interval_and_the_adjusted_test_say_so(
+    low: float, high: float, holm_p: float, expected: str
+) -> None:
+    assert expected in sentence(low, high, holm_p)
