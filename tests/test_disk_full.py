@@ -13,6 +13,7 @@ from test_evaluate import miniature, run_stage, write_miniature
 from test_split import Dataset
 
 from sam3_angio import extraction, files
+from sam3_angio.command import reporting
 from sam3_angio.errors import AngioError
 from sam3_angio.extraction import ExtractionSettings, extract_frames
 
@@ -134,3 +135,21 @@ def test_an_input_that_must_not_be_read_is_not_taken_for_the_output(tmp_path: Pa
     refused = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "input" / "a.csv"))
     with pytest.raises(PermissionError), files.replacing(tmp_path / "out" / "table.csv"):
         raise refused
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "/mnt/Geheim^Gerda/state.pt"),
+        OSError(errno.EROFS, "Read-only file system", "/mnt/Geheim^Gerda/state.pt"),
+        RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 704 vs 598"),
+    ],
+)
+def test_a_disk_that_refuses_anywhere_in_a_command_is_told_without_path_or_traceback(
+    refusal: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"), reporting():
+        raise refusal
+    told = capsys.readouterr().err
+    assert "The disk is full, or a file must not be used" in told
+    assert "Geheim" not in told
