@@ -140,6 +140,19 @@ def test_tensorboard_has_the_panel(tmp_path, first_worker):
     assert [event.step for event in events.Images("panel")] == [2]
 
 
+def test_tensorboards_file_does_not_name_the_machine(tmp_path, first_worker, monkeypatch):
+    monkeypatch.setattr("socket.gethostname", lambda: "cathlab-geheim")
+    logger = logger_in(tmp_path)
+    logger.replay([])
+    logger.log("loss", 1.0, 0)
+    logger.close()
+    logger._writer.close()
+    (path,) = (tmp_path / "events").iterdir()
+    assert path.name.startswith("events.out.tfevents.")
+    assert "geheim" not in path.name
+    assert b"geheim" not in path.read_bytes()
+
+
 def test_panels_of_earlier_epochs_stay_when_a_training_resumes(tmp_path, first_worker):
     for epoch in (1, 2):
         logger = logger_in(tmp_path)

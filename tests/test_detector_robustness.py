@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -14,8 +15,10 @@ torch = pytest.importorskip("torch")
 
 # Imported here, so that forked workers need not.
 import fvcore.common.param_scheduler  # noqa: E402, F401
+import psutil  # noqa: E402
 from detector_case import run_workers, write_dataset, write_params, write_segments  # noqa: E402
 
+from sam3_angio.command import reporting  # noqa: E402
 from sam3_angio.detector import trainer as trainers  # noqa: E402
 from sam3_angio.detector import training  # noqa: E402
 from sam3_angio.detector.checkpoint import save_weights  # noqa: E402
@@ -149,6 +152,94 @@ def test_a_training_killed_at_any_moment_comes_to_the_same_end(moment, uninterru
     assert_same(published(project), uninterrupted)
     assert published(project)[2]["seconds"] > 0
     assert [path.name for path in state_folder(project).iterdir()] == ["checkpoint.pt"]
+
+
+# --- a disk that is full, or must not be written ------------------------------------------------
+
+
+def on_a_full_disk(holds, number):
+    """Return a patch that leaves no room for a file of weights: the one of some kind and number."""
+
+    def patch():
+        save, met = torch.save, []
+
+        def full(content, target, *rest, **options):
+            if ("optimizer" in content) == holds:
+                met.append(target)
+            if len(met) == number and ("optimizer" in content) == holds:
+                with Path("/dev/full").open("wb", buffering=0) as stream:
+                    save(content, stream if hasattr(target, "write") else "/dev/full")
+            save(content, target, *rest, **options)
+
+        torch.save = full
+
+    return patch
+
+
+def on_a_disk_that_is_read_only():
+    mkdir = Path.mkdir
+
+    def refused(path, *rest, **options):
+        if "runs" in path.parts:
+            raise OSError(errno.EROFS, "Read-only file system", "/mnt/Geheim^Gerda")
+        mkdir(path, *rest, **options)
+
+    Path.mkdir = refused
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has it")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(on_a_full_disk(holds=True, number=1), id="no room for the first state"),
+        pytest.param(on_a_full_disk(holds=True, number=3), id="no room for a later state"),
+        pytest.param(on_a_full_disk(holds=False, number=1), id="no room for the published weights"),
+        pytest.param(on_a_disk_that_is_read_only, id="a read-only disk"),
+    ],
+)
+def test_a_disk_that_refuses_is_told_and_costs_nothing_but_time(fault, uninterrupted, project):
+    def refused():
+        fault()
+        with reporting():
+            train()
+
+    assert run_workers(refused, folder=project) == [1]
+    told = log_of(project)
+    assert "cannot be written" in told or "The disk is full, or a file must not be used" in told
+    assert "Traceback" not in told
+    assert "Geheim" not in told
+    assert not (project / OUTS.model).exists()
+    assert run_workers(train, folder=project) == [0], log_of(project)
+    assert_same(published(project), uninterrupted)
+
+
+@pytest.mark.slow
+def test_a_training_whose_loader_is_killed_comes_to_the_same_end(tmp_path):
+    def with_loaders(folder):
+        write_dataset(folder)
+        write_params(folder)
+        params = folder / "params.yaml"
+        params.write_text(params.read_text().replace("loader_workers: 0", "loader_workers: 1"))
+        return folder
+
+    def killing():
+        step = trainers.PhaseTrainer._run_step
+
+        def lonely(self, *rest, **options):
+            if self.steps["train"] == 5:
+                for child in psutil.Process().children():
+                    child.kill()
+            step(self, *rest, **options)
+
+        trainers.PhaseTrainer._run_step = lonely
+        train()
+
+    whole, broken = with_loaders(tmp_path / "whole"), with_loaders(tmp_path / "broken")
+    assert run_workers(train, folder=whole) == [0], log_of(whole)
+    assert run_workers(killing, folder=broken) == [1]
+    assert not (broken / OUTS.model).exists()
+    assert run_workers(train, folder=broken) == [0], log_of(broken)
+    assert_same(published(broken), published(whole))
 
 
 # --- out of step ----------------------------------------------------------------------------

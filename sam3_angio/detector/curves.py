@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from dvclive import Live
 from numpy.typing import NDArray
+from tensorboard.summary.writer import event_file_writer
 from torch.utils.tensorboard import SummaryWriter
 
 from sam3_angio.detector.progress_chart import write_progress
@@ -50,7 +53,8 @@ class CurveLogger:
         self._curves = curves
         if int(os.environ["RANK"]) == 0:
             Path(tensorboard).mkdir(parents=True, exist_ok=True)
-            self._writer = SummaryWriter(log_dir=tensorboard)
+            with _unnamed_machine():
+                self._writer = SummaryWriter(log_dir=tensorboard)
             atexit.register(self._writer.close)
 
     def replay(self, history: Sequence[Mapping[str, float]]) -> None:
@@ -114,6 +118,17 @@ class CurveLogger:
         for name, value in record.items():
             self._live.log_metric(name, float(value))
         self._live.next_step()
+
+
+@contextmanager
+def _unnamed_machine() -> Iterator[None]:
+    """Let TensorBoard name its file without the name of this machine."""
+    real = event_file_writer.socket
+    event_file_writer.socket = SimpleNamespace(gethostname=lambda: "machine")
+    try:
+        yield
+    finally:
+        event_file_writer.socket = real
 
 
 def _live(folder: Path, *, resume: bool) -> Live:
