@@ -191,13 +191,13 @@ class NegativesConfig(_Section):
     """Phrases that a frame is asked for and does not show."""
 
     policy: Literal["none", "similar", "other_artery", "similar+other_artery", "all"]
-    per_image: Annotated[int, Field(ge=1, le=29)]
+    per_image: Annotated[float, Field(gt=0, le=29)]
     phrases: Phrases
-    phrases_per_image: Annotated[int, Field(ge=0)]
-    rivals_per_image: Annotated[int, Field(ge=0, le=29)]
+    phrases_per_image: Annotated[float, Field(ge=0)]
+    rivals_per_image: Annotated[float, Field(ge=0, le=29)]
     rivals_doubt: Annotated[float, Field(ge=0, le=1)]
     rivals_weight: Weight
-    unrelated_per_image: Annotated[int, Field(ge=0, le=20)]
+    unrelated_per_image: Annotated[float, Field(ge=0, le=20)]
 
     @model_validator(mode="after")
     def _enough(self) -> NegativesConfig:

@@ -169,6 +169,21 @@ def negative_pools(
     return pools[policy]
 
 
+def times(rate: float, rng: np.random.Generator) -> int:
+    """Return how many to draw this time: a rate of 1.5 is one and two in turns, at random.
+
+    A whole rate draws nothing from `rng`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> times(2, rng), sum(times(0.25, rng) for _ in range(1000))
+    (2, 231)
+    """
+    whole = int(rate)
+    return whole + int(rate > whole and rng.random() < rate - whole)
+
+
 def draw_in_turns(
     pools: Sequence[Sequence[int]], count: int, rng: np.random.Generator
 ) -> tuple[int, ...]:
@@ -209,12 +224,12 @@ class TrainingQuestions:
     asked : {"analysed", "all"}
         Segments that are asked for.
     policy : Policy
-    per_image : int
-        Segments that are asked for as negatives, at most.
+    per_image : float
+        Segments that are asked for as negatives, at most and on average (see :func:`times`).
     phrases : sequence of str
         Phrases that name nothing in any frame.
-    phrases_per_image : int
-        How many of them are asked.
+    phrases_per_image : float
+        How many of them are asked, on average.
     seed : int
     """
 
@@ -223,9 +238,9 @@ class TrainingQuestions:
         *,
         asked: Segments,
         policy: Policy,
-        per_image: int,
+        per_image: float,
         phrases: Sequence[str],
-        phrases_per_image: int,
+        phrases_per_image: float,
         seed: int,
     ) -> None:
         self._asked = segment_numbers(asked)
@@ -241,8 +256,8 @@ class TrainingQuestions:
         """Return the prompts of a frame in an epoch."""
         rng = np.random.default_rng([_TRAINING, self._seed, epoch, image.id])
         pools = negative_pools(self._policy, image.artery, annotated, self._asked)
-        absent = draw_in_turns(pools, self._per_image, rng)
-        strange = rng.permutation(len(self._phrases))[: self._phrases_per_image]
+        absent = draw_in_turns(pools, times(self._per_image, rng), rng)
+        strange = rng.permutation(len(self._phrases))[: times(self._phrases_per_image, rng)]
         return (
             *_annotated_prompts(annotated),
             *(segment_prompt(number) for number in absent),

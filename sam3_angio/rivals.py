@@ -30,7 +30,14 @@ import numpy as np
 
 from sam3_angio.anatomy import Artery, segments
 from sam3_angio.coco import Document, ImageEntry, load_document
-from sam3_angio.prompts import Prompt, Questions, Segments, segment_numbers, segment_prompt
+from sam3_angio.prompts import (
+    Prompt,
+    Questions,
+    Segments,
+    segment_numbers,
+    segment_prompt,
+    times,
+)
 
 # Keeps these draws apart from those of the other questions.
 _STREAM = 7004
@@ -97,8 +104,8 @@ class WithRivals:
         Segments that are asked for.
     document_path : str
         The training frames' labels, which say how often a rival is drawn.
-    per_image : int
-        How many are asked, at most.
+    per_image : float
+        How many are asked, at most and on average (see :func:`~sam3_angio.prompts.times`).
     seed : int
     """
 
@@ -108,7 +115,7 @@ class WithRivals:
         questions: Questions,
         asked: Segments,
         document_path: str,
-        per_image: int,
+        per_image: float,
         seed: int,
     ) -> None:
         self._questions = questions
@@ -125,5 +132,6 @@ class WithRivals:
         prompts = self._questions(image, annotated, epoch)
         others = {prompt.category_id for prompt in prompts}
         rng = np.random.default_rng([_STREAM, self._seed, epoch, image.id])
-        drawn = draw_rivals(self._frequencies[image.artery], others, self._per_image, rng)
+        count = times(self._per_image, rng)
+        drawn = draw_rivals(self._frequencies[image.artery], others, count, rng)
         return (*prompts, *(replace(segment_prompt(number), certain=False) for number in drawn))

@@ -22,7 +22,7 @@ import numpy as np
 
 from sam3_angio.anatomy import TREE_PHRASE, segments
 from sam3_angio.coco import ImageEntry
-from sam3_angio.prompts import NO_CATEGORY, Prompt, Questions
+from sam3_angio.prompts import NO_CATEGORY, Prompt, Questions, times
 
 _EXISTS = 0.75
 _MODIFIED = 0.5
@@ -161,15 +161,15 @@ class WithUnrelated:
     Parameters
     ----------
     questions : Questions
-    per_image : int
-        How many phrases are drawn for a frame.
+    per_image : float
+        How many phrases are drawn for a frame, on average (see :func:`~sam3_angio.prompts.times`).
     held_out : sequence of str
         Phrases whose words no drawn phrase ends with: those that the scores ask for.
     seed : int
     """
 
     def __init__(
-        self, *, questions: Questions, per_image: int, held_out: Sequence[str], seed: int
+        self, *, questions: Questions, per_image: float, held_out: Sequence[str], seed: int
     ) -> None:
         self._questions = questions
         self._per_image = per_image
@@ -188,6 +188,6 @@ class WithUnrelated:
             *prompts,
             *(
                 Prompt(phrase=phrase, category_id=NO_CATEGORY)
-                for phrase in draw_unrelated(self._per_image, never, rng)
+                for phrase in draw_unrelated(times(self._per_image, rng), never, rng)
             ),
         )

@@ -67,6 +67,17 @@ def phrases_of(prompts):
 # ---- by hand ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("rate", [0.25, 1.5])
+def test_a_rate_that_is_not_whole_holds_on_average(rate):
+    counts = [
+        len(questions(per_image=rate, phrases_per_image=0)(frame(13), {13}, epoch)) - 1
+        for epoch in range(2000)
+    ]
+    assert set(counts) == {int(rate), int(rate) + 1}
+    # A binomial share of 2000 draws has a deviation of 0.011 at most.
+    assert sum(counts) / 2000 == pytest.approx(rate, abs=0.045)
+
+
 def test_similar_negatives_of_the_mid_lad_are_its_neighbours_and_the_first_diagonal():
     asked = questions("similar", phrases_per_image=0)(frame(13), {13}, epoch=0)
     assert asked[0].phrase == "mid LAD"
