@@ -177,6 +177,7 @@ class PhaseConfig(_Section):
     rotation_deg: Annotated[float, Field(ge=0, le=30)]
     scale: Annotated[float, Field(ge=0, le=0.3)]
     shift: Annotated[float, Field(ge=0, le=0.2)]
+    variants: Annotated[int, Field(ge=0, le=1000)]
     val_every: Count
     patience: Annotated[int, Field(ge=0)]
     keep: Literal["last", "best"]

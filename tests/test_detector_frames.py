@@ -157,6 +157,20 @@ def test_augmentation_depends_on_epoch_and_frame_and_on_nothing_else(frames, tmp
     assert not torch.equal(first, picture(1, 2))
 
 
+def test_variants_of_a_frame_return_in_turns(frames, tmp_path):
+    augment = Augment(seed=5, contrast=0.1, rotation_deg=20, scale=0.1, shift=0.05, variants=3)
+    data = dataset_of(frames, tmp_path / "store", SIDE_PX, [augment, ToTensors()])
+
+    def sample(epoch):
+        data.set_epoch(epoch)
+        image = data[2].images[0]
+        return torch.cat([image.data.flatten(), image.objects[0].segment.float().flatten()])
+
+    turn = [sample(epoch) for epoch in range(3)]
+    assert all(torch.equal(sample(epoch + 3), turn[epoch]) for epoch in range(3))
+    assert not any(torch.equal(turn[a], turn[b]) for a, b in ((0, 1), (0, 2), (1, 2)))
+
+
 def test_augmentation_moves_picture_and_mask_alike(frames, tmp_path):
     augment = Augment(seed=5, contrast=0.0, rotation_deg=20, scale=0.1, shift=0.05)
     data = dataset_of(frames, tmp_path / "store", SIDE_PX, [augment, ToTensors()])

@@ -192,12 +192,23 @@ class Augment:
         Largest relative change of contrast, and of brightness in units of half the range.
     rotation_deg, scale, shift : float
         Largest rotation, relative change of size, and displacement in fractions of the side.
+    variants : int
+        Different pictures of a frame, which return in turns, so that what a frozen backbone saw of
+        them can be remembered; 0 for a new one in each epoch.
     """
 
     def __init__(
-        self, *, seed: int, contrast: float, rotation_deg: float, scale: float, shift: float
+        self,
+        *,
+        seed: int,
+        contrast: float,
+        rotation_deg: float,
+        scale: float,
+        shift: float,
+        variants: int = 0,
     ) -> None:
         self._seed = seed
+        self._variants = variants
         self._contrast = contrast
         self._limits = np.array([rotation_deg, scale, shift, shift])
 
@@ -205,7 +216,8 @@ class Augment:
         """Change the picture and its masks alike."""
         image = sample.images[0]
         frame = sample.find_queries[0].inference_metadata.original_image_id
-        rng = np.random.default_rng([self._seed, epoch, frame])
+        variant = epoch % self._variants if self._variants else epoch
+        rng = np.random.default_rng([self._seed, variant, frame])
         gain, offset = rng.uniform(-self._contrast, self._contrast, 2)
         rotation_deg, scale, right, down = rng.uniform(-1, 1, 4) * self._limits
         picture = (image.data.values.astype(np.float32) - 127.5) * (1 + gain)

@@ -355,8 +355,9 @@ def _preflight(plan: _Plan) -> None:
 
 def _remembered_mb(plan: _Plan) -> int:
     """Return what the vision transformer may keep; nothing where no picture comes back."""
-    altered = any(plan.settings[key] for key in _ALTERS_PICTURES)
-    if altered or not plan.settings["freeze_vision"]:
+    settings = plan.settings
+    altered = not settings["variants"] and any(settings[key] for key in _ALTERS_PICTURES)
+    if altered or not settings["freeze_vision"]:
         return 0
     return int(plan.origin.parameters["train"]["remember_mb"])
 
