@@ -150,7 +150,7 @@ def test_letters_of_two_percent_of_the_height_are_found_at_any_size(side):
 
 @pytest.mark.parametrize("region", [(0.5, 0, 0.5, 1), (0, 0.4, 1, 0.2), (0, 0, 1.2, 1), (0, 0, 1)])
 def test_a_region_without_an_area_in_the_frame_is_refused(region):
-    values = {"percentile_low": 0.5, "percentile_high": 99.5, "blank_text": False}
+    values = {"percentile_low": 0.5, "percentile_high": 99.5, "shards": 0, "blank_text": False}
     with pytest.raises(ValidationError):
         ExtractConfig(blank=[region], **values)
     assert ExtractConfig(blank=[(0, 0, 1, 0.1)], **values).blank

@@ -256,14 +256,14 @@ def require_same_coding(code: bytes, others: Sequence[bytes]) -> None:
     code : bytes
         The frame.
     others : sequence of bytes
-        Frames around it.
+        Frames around it; those that are damaged say nothing.
 
     Raises
     ------
     UnreadableError
         If it stands alone with its parameters.
     """
-    theirs = {_coding(other) for other in others}
+    theirs = {coding for other in others if (coding := _coding(other))}
     if len(theirs) == 1 and _coding(code) not in theirs:
         raise damaged("the frame is coded by other parameters than the frames around it.")
 
