@@ -42,6 +42,8 @@ _ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _DEPTH = 2
 
 _MIN_IDENTIFIER = 5
+#: Shorter numbers that were an identifier with separators stand in masks and tables by chance.
+_MIN_DIGITS = 10
 _MAX_UNPACKED_BYTES = 256 * 2**20
 _MAX_MEMBERS = 10_000
 _FIX = "Take it out of the index: git rm --cached FILE. If it is no patient's, commit --no-verify."
@@ -115,7 +117,12 @@ def _written(value: str) -> set[str]:
     for gaps in (r"\s+", r"[\s^-]+"):
         forms |= {re.sub(gaps, other, value) for other in ("_", "-", "")}
     forms |= {unicodedata.normalize(how, form) for how in ("NFC", "NFD") for form in set(forms)}
-    return {form for form in forms if len(form) >= min(len(value), _MIN_IDENTIFIER)}
+    return {
+        form
+        for form in forms
+        if form == value
+        or (len(form) >= _MIN_IDENTIFIER and not (form.isdecimal() and len(form) < _MIN_DIGITS))
+    }
 
 
 def _escaped(text: str) -> set[str]:

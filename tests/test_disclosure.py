@@ -196,6 +196,14 @@ HIDDEN = {
 }
 
 
+def test_a_few_digits_by_themselves_are_no_identifier() -> None:
+    counts = b'"counts": "SUc13l?1010001OO001011N0"'  # of a mask
+    assert not spellings(["101-0001"]).are_in(counts)
+    assert spellings(["101-0001"]).are_in(b"frame_101_0001.png")
+    assert spellings(["101-00012345"]).are_in(b"10100012345")
+    assert spellings(["1010001"]).are_in(b"patient 1010001")
+
+
 @pytest.mark.parametrize("how", HIDDEN)
 def test_an_identifier_is_found_however_it_is_written(how: str) -> None:
     assert disclosures("a.bin", HIDDEN[how], SECRETS)
