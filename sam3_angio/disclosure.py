@@ -42,8 +42,10 @@ _ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _DEPTH = 2
 
 _MIN_IDENTIFIER = 5
-#: Shorter numbers that were an identifier with separators stand in masks and tables by chance.
+#: Shorter numbers that were an identifier with separators stand in masks and tables by chance:
+#: they count by themselves, and not within what the run lengths of a mask are written with.
 _MIN_DIGITS = 10
+_DIGITS_ALONE = rb"(?<![.0-z])%s(?![0-z])"
 _MAX_UNPACKED_BYTES = 256 * 2**20
 _MAX_MEMBERS = 10_000
 _FIX = "Take it out of the index: git rm --cached FILE. If it is no patient's, commit --no-verify."
@@ -108,7 +110,12 @@ def spellings(values: Sequence[str], patterns: Sequence[re.Pattern[bytes]] = ())
             plain |= {one.lower() for one in raw} | {one.hex().encode() for one in raw}
             plain |= {escaped.lower().encode() for escaped in _escaped(text)}
             coded |= {code for one in raw for code in _base64_forms(one)}
-    return Secrets(plain=frozenset(plain), coded=frozenset(coded), patterns=tuple(patterns))
+    digits = {_DIGITS_ALONE % form.encode() for value in values for form in _short_digits(value)}
+    return Secrets(
+        plain=frozenset(plain),
+        coded=frozenset(coded),
+        patterns=(*patterns, *(re.compile(form) for form in sorted(digits))),
+    )
 
 
 def _written(value: str) -> set[str]:
@@ -117,12 +124,15 @@ def _written(value: str) -> set[str]:
     for gaps in (r"\s+", r"[\s^-]+"):
         forms |= {re.sub(gaps, other, value) for other in ("_", "-", "")}
     forms |= {unicodedata.normalize(how, form) for how in ("NFC", "NFD") for form in set(forms)}
-    return {
-        form
-        for form in forms
-        if form == value
-        or (len(form) >= _MIN_IDENTIFIER and not (form.isdecimal() and len(form) < _MIN_DIGITS))
-    }
+    kept = {form for form in forms if len(form) >= min(len(value), _MIN_IDENTIFIER)}
+    return kept - set(_short_digits(value))
+
+
+def _short_digits(value: str) -> list[str]:
+    """Return the digits of an identifier without its separators, if they are few."""
+    digits = re.sub(r"[\s^-]+", "", value)
+    is_short = digits != value and digits.isdecimal() and len(digits) < _MIN_DIGITS
+    return [digits] if is_short and len(digits) >= _MIN_IDENTIFIER else []
 
 
 def _escaped(text: str) -> set[str]:

@@ -142,6 +142,20 @@ def _entry(number: int) -> ImageEntry:
     )
 
 
+def log_of(folder: Path, rank: int) -> str:
+    """Return what a worker that `run_workers` or `run_machines` started said."""
+    return (folder / f"rank{rank}.log").read_text()
+
+
+def set_train(folder: Path, **values: object) -> None:
+    """Change values of ``train`` in a project's ``params.yaml``."""
+    yaml, path = YAML(), folder / "params.yaml"
+    params = yaml.load(path.read_text(encoding="utf-8"))
+    params["train"].update(values)
+    with path.open("w", encoding="utf-8") as stream:
+        yaml.dump(params, stream)
+
+
 def write_params(
     root: Path, *, section: str = "train_phase1", workers: int = 2, **changes: object
 ) -> None:

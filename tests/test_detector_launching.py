@@ -11,8 +11,13 @@ import pytest
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
-from detector_case import REPOSITORY, run_machines, write_params  # noqa: E402
-from ruamel.yaml import YAML  # noqa: E402
+from detector_case import (  # noqa: E402
+    REPOSITORY,
+    log_of,
+    run_machines,
+    set_train,
+    write_params,
+)
 
 from sam3_angio.config import load_config  # noqa: E402
 from sam3_angio.detector import launcher, sharing, workers  # noqa: E402
@@ -20,18 +25,10 @@ from sam3_angio.errors import AngioError, ConfigError  # noqa: E402
 from sam3_angio.joining import launched_stages  # noqa: E402
 
 
-def log_of(folder, rank):
-    return (folder / f"rank{rank}.log").read_text()
-
-
 def project(folder: Path, *, workers_here: int = 1, **train: object) -> Path:
     folder.mkdir()
     write_params(folder, workers=workers_here)
-    yaml, path = YAML(), folder / "params.yaml"
-    params = yaml.load(path.read_text(encoding="utf-8"))
-    params["train"].update(train)
-    with path.open("w", encoding="utf-8") as stream:
-        yaml.dump(params, stream)
+    set_train(folder, **train)
     return folder
 
 

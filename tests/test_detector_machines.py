@@ -19,12 +19,13 @@ torch = pytest.importorskip("torch")
 import fvcore.common.param_scheduler  # noqa: E402, F401
 from detector_case import (  # noqa: E402
     REPOSITORY,
+    log_of,
     run_machines,
     run_workers,
+    set_train,
     write_dataset,
     write_params,
 )
-from ruamel.yaml import YAML  # noqa: E402
 
 from sam3_angio.detector import launcher, training  # noqa: E402
 from sam3_angio.detector.training import TREE, Outs, session, train_phase  # noqa: E402
@@ -41,16 +42,8 @@ def project(folder: Path, *, workers_here: int = 1, **train: object) -> Path:
     folder.mkdir(parents=True)
     write_dataset(folder)
     write_params(folder, workers=workers_here, epochs=2, val_every=1, keep="best")
-    yaml, path = YAML(), folder / "params.yaml"
-    params = yaml.load(path.read_text(encoding="utf-8"))
-    params["train"].update(train)
-    with path.open("w", encoding="utf-8") as stream:
-        yaml.dump(params, stream)
+    set_train(folder, **train)
     return folder
-
-
-def log_of(folder, rank):
-    return (folder / f"rank{rank}.log").read_text()
 
 
 def weights_of(folder):

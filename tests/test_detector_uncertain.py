@@ -153,11 +153,12 @@ def test_a_query_s_semantic_target_is_its_mask_and_a_rivals_the_label(sample):
     assert rival.object_ids_output == []
 
 
-def test_a_step_lowers_what_a_rival_claims(sample):
+def claims_of_steps(sample, weight):
+    """Return what a rival claims in each of three steps."""
     torch.manual_seed(0)
     model = build.build("tiny", 64).train()
     settings = lesson_recipe(0, None).trainer.loss.angio
-    settings.loss_fn_semantic_seg.weight_dict.loss_rival = 10.0
+    settings.loss_fn_semantic_seg.weight_dict.loss_rival = weight
     loss = instantiate(settings, normalization="local")  # there is one worker
     batch = collate_fn_api([sample], dict_key="angio", with_seg_masks=True)["angio"]
     optimiser = torch.optim.SGD(model.segmentation_head.parameters(), lr=1e-3)
@@ -168,4 +169,11 @@ def test_a_step_lowers_what_a_rival_claims(sample):
         losses["core_loss"].backward()
         optimiser.step()
         claims.append(losses["loss_rival"].item())
+    return claims
+
+
+def test_steps_lower_what_a_rival_claims_by_its_own_loss(sample):
+    claims, without = (claims_of_steps(sample, weight) for weight in (10.0, 0.0))
+    assert claims[0] == pytest.approx(without[0])
     assert claims[2] < claims[1] < claims[0]
+    assert claims[2] < without[2]

@@ -200,6 +200,9 @@ def test_a_few_digits_by_themselves_are_no_identifier() -> None:
     counts = b'"counts": "SUc13l?1010001OO001011N0"'  # of a mask
     assert not spellings(["101-0001"]).are_in(counts)
     assert spellings(["101-0001"]).are_in(b"frame_101_0001.png")
+    for alone in (b"a/1010001.png", b"patient 1010001", b'{"id": "1010001"}', b"1010001,2"):
+        assert spellings(["101-0001"]).are_in(alone)
+    assert not spellings(["101-0001"]).are_in(b"0.1010001,91010001")
     assert spellings(["101-00012345"]).are_in(b"10100012345")
     assert spellings(["1010001"]).are_in(b"patient 1010001")
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from sam3.train.loss import loss_fns
 from sam3.train.loss.loss_fns import IABCEMdetr, SemanticSegCriterion
 from torch.nn import functional
 
@@ -47,10 +48,16 @@ class PhraseLoss(IABCEMdetr):  # type: ignore[misc]
         logits = outputs["presence_logit_dec"].flatten()
         shown = (targets["num_boxes"] > 0).to(logits)
         weights = torch.where(certain, 1.0, self._doubt).to(logits)
-        # With gamma 0 the stock loss is the cross-entropy times alpha or 1 - alpha.
-        balance = self.presence_alpha * shown + (1 - self.presence_alpha) * (1 - shown)
-        each = functional.binary_cross_entropy_with_logits(logits, shown, reduction="none")
-        losses["presence_loss"] = (each * balance * weights).mean()
+        # By the module, whose function is another one where there is no CUDA.
+        each = loss_fns.sigmoid_focal_loss(
+            logits[:, None],
+            shown[:, None],
+            num_boxes=1,
+            alpha=self.presence_alpha,
+            gamma=self.presence_gamma,
+            reduce=False,
+        )
+        losses["presence_loss"] = (each[:, 0] * weights).mean()
         right = (logits > 0) == (shown > 0)
         losses["presence_dec_acc"] = right[certain].float().mean()
         return losses
