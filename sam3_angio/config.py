@@ -134,6 +134,7 @@ class TrainConfig(_Section):
     max_minutes: Annotated[float, Field(ge=0)]
     remember_mb: Annotated[int, Field(ge=0)]
     precision: Literal["float32", "bfloat16"]
+    optimizer: Literal["adamw", "adamw8bit"]
     parts: Count
     recompute: bool
     compile: bool

@@ -55,7 +55,13 @@ def test_a_step_in_two_parts_has_the_loss_and_the_gradient_of_one_in_one(tmp_pat
 
 
 def test_all_savings_together_train_and_publish_a_stock_model(tmp_path):
-    settings = {"precision": "bfloat16", "parts": 2, "recompute": True, "lora_rank": 2}
+    settings = {
+        "precision": "bfloat16",
+        "optimizer": "adamw8bit",
+        "parts": 2,
+        "recompute": True,
+        "lora_rank": 2,
+    }
     root = trained(tmp_path / "run", {"epochs": 2, "batch_size": 2}, **settings)
     weights = torch.load(root / "model" / "checkpoint.pt", weights_only=True)["model"]
     assert weights.keys() == build.build("tiny", 64).state_dict().keys()
@@ -65,3 +71,16 @@ def test_all_savings_together_train_and_publish_a_stock_model(tmp_path):
     metadata = json.loads((root / "model" / "metadata.json").read_text())
     assert metadata["steps"] == 2 * 2 * 2  # parts count, as in sam3's own trainer
     assert 0 < metadata["parameters_trained"] < metadata["parameters"]
+
+
+def test_a_training_with_moments_of_8_bits_has_the_curve_of_one_with_32(tmp_path):
+    phase = {"epochs": 4, "batch_size": 1}
+    last = {}
+    for kind in ("adamw", "adamw8bit"):
+        root = trained(tmp_path / kind, phase, optimizer=kind)
+        curve = (root / "curves/plots/metrics/train/loss.tsv").read_text().splitlines()[1:]
+        values = [float(line.split("\t")[1]) for line in curve]
+        assert values[-1] < 0.9 * values[0]
+        last[kind] = values[-1]
+    assert last["adamw8bit"] != last["adamw"]
+    assert last["adamw8bit"] == pytest.approx(last["adamw"], rel=0.05)

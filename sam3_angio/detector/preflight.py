@@ -31,8 +31,8 @@ from sam3_angio.errors import ConfigError, Fault
 Verdict = Literal["good", "warning", "error"]
 
 _WEIGHT_BYTES = 4
-#: Both of Adam's moments; its 8-bit form keeps a byte each.
-_MOMENT_BYTES, _SMALL_MOMENT_BYTES = 8, 2
+#: Of both of Adam's moments, by optimiser.
+_MOMENT_BYTES = {"adamw": 8, "adamw8bit": 2}
 #: What a CUDA context and the libraries' workspaces take; less says nothing of other processes.
 _CONTEXT_BYTES = 3 << 29
 _HEADROOM = 1.25
@@ -149,7 +149,7 @@ def need_of(
     """
     with NoMemory():
         weights = list(instantiate(recipe.trainer.model, _convert_="all").parameters())
-    train, small = recipe.scratch.train, "8bit" in recipe.trainer.optim.optimizer._target_
+    train = recipe.scratch.train
     return Need(
         label=recipe.scratch.run.label,
         workers=workers,
@@ -161,7 +161,7 @@ def need_of(
         side_px=recipe.scratch.model.resolution,
         parameters=sum(weight.numel() for weight in weights),
         trained=sum(weight.numel() for weight in weights if weight.requires_grad),
-        moment_bytes=_SMALL_MOMENT_BYTES if small else _MOMENT_BYTES,
+        moment_bytes=_MOMENT_BYTES[train.optimizer],
         kept_bytes=kept_bytes,
     )
 
