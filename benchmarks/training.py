@@ -1,8 +1,9 @@
 """Training steps: ours, each setting alone, and SAM 3's stock loader, transforms and model.
 
-``python benchmarks/training.py`` takes the model and the losses of Phase 1 in ``params.yaml`` and
-trains with random weights on the frames of ``dataset/train``, or on drawn ones where there is no
-such folder. Each way to train runs in a process of its own, so that its peak of memory is its own:
+``python benchmarks/training.py`` takes the model and the losses of Phase 1 in ``params.yaml``, or
+of ``--profile NAME``, and trains with random weights, the same ones each time, on the frames of
+``dataset/train``, or on drawn ones where there is no such folder. Each way to train runs in a
+process of its own, so that its peak of memory is its own:
 
 - stock: ``COCO_FROM_JSON`` and the package's transforms, which decode and resize each time, text
   encoded in each step, activations computed again, masks for each query and their loss at all
@@ -10,17 +11,20 @@ such folder. Each way to train runs in a process of its own, so that its peak of
 - as set: prepared frames and the settings of ``params.yaml``;
 - the others: as set, but for what their name says.
 
-``--size published --resolution 1008`` measures Meta's model on a GPU whatever ``params.yaml`` says,
+``--profile rtx3090x2`` measures Meta's model on a GPU whatever ``params.yaml`` says,
 ``--limit-gb 24`` as if the GPU had 24 GB, and ``--only NAME`` some ways.
 
 Times are those of the processor, so that other work on the machine counts little; with CUDA, of
 the clock. They are medians over the rounds. Memory is the most that CUDA's allocator held, or the
-most that the process held beyond what it held before it built its model. Ratios that are reported
-must come from an idle machine: shared caches and memory make them wander by a fifth.
+most that the process held beyond what it held before it built its model. The loss is that of eight
+frames after all rounds, in single precision and with masks at all pixels in whatever way was
+trained: a way that is faster and learns less shows it there. Ratios that are reported must come
+from an idle machine: shared caches and memory make them wander by a fifth.
 """
 
 from __future__ import annotations
 
+import shutil
 import statistics
 import sys
 import time
@@ -52,6 +56,7 @@ from sam3_angio.coco import Category, Document, ImageEntry, annotate, write_docu
 from sam3_angio.config import load_config
 from sam3_angio.detector.build import build_model, model_spec
 from sam3_angio.detector.frames import FrameSet, load_frames, prepare
+from sam3_angio.detector.optimizer import adamw
 from sam3_angio.detector.recipe import compose_recipe
 from sam3_angio.detector.run_folder import parameters_of
 from sam3_angio.detector.runtime import accelerator
@@ -59,10 +64,12 @@ from sam3_angio.detector.runtime import prepare as prepare_runtime
 from sam3_angio.detector.step_parts import InParts, average_gradients
 from sam3_angio.detector.training import TREE, frozen_parts
 from sam3_angio.detector.workers import joined
+from sam3_angio.profiles import apply_profile
 from sam3_angio.scenes.scene import draw_scene
 
 _DRAWN_FRAMES, _DRAWN_SIDE_PX = 32, 512
 _STOCK = "stock"
+_RATE, _JUDGED = 1e-4, 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,8 +89,14 @@ class Way:
     stock: bool = False
 
 
+_PAIR = {"batch_size": 2}
+_STOCK_PHASE: dict[str, Any] = {"mask_points": None}
+_STOCK_TRAIN = {"recompute": True, "parts": 1, "optimizer": "adamw"}
+_ALL = {"freeze_vision": False, "freeze_text": False}
+
 WAYS = {
-    _STOCK: Way(stock=True, phase={"mask_points": None}, train={"recompute": True, "parts": 1}),
+    _STOCK: Way(stock=True, phase=_STOCK_PHASE, train=_STOCK_TRAIN),
+    "stock, two frames": Way(stock=True, phase=_STOCK_PHASE | _PAIR, train=_STOCK_TRAIN),
     "as set": Way(),
     "float32": Way(train={"precision": "float32"}),
     "bfloat16": Way(train={"precision": "bfloat16"}),
@@ -92,8 +105,14 @@ WAYS = {
     "mask loss at all pixels": Way(phase={"mask_points": None}),
     "vision backbone frozen": Way(phase={"freeze_vision": True}),
     "LoRA of rank 16": Way(train={"lora_rank": 16}, phase={"freeze_vision": False}),
-    "two frames at once": Way(train={"parts": 1}, phase={"batch_size": 2}),
-    "two frames in two parts": Way(train={"parts": 2}, phase={"batch_size": 2}),
+    "moments of 8 bits": Way(train={"optimizer": "adamw8bit"}),
+    "two frames at once": Way(train={"parts": 1}, phase=_PAIR),
+    "two frames in two parts": Way(train={"parts": 2}, phase=_PAIR),
+    "everything trained": Way(phase=_ALL),
+    "everything trained, two frames": Way(train={"parts": 1}, phase=_ALL | _PAIR),
+    "everything trained, two frames, moments of 8 bits": Way(
+        train={"parts": 1, "optimizer": "adamw8bit"}, phase=_ALL | _PAIR
+    ),
     "compiled": Way(train={"compile": True}),
 }
 
@@ -104,7 +123,7 @@ class Conditions:
 
     Attributes
     ----------
-    dataset, store : Path
+    parameters, dataset, store : Path
     size : str
     resolution_px : int
     steps, rounds : int
@@ -112,6 +131,7 @@ class Conditions:
         Of a GPU's memory.
     """
 
+    parameters: Path
     dataset: Path
     store: Path
     size: str
@@ -123,11 +143,12 @@ class Conditions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
-    """Seconds a frame, of preparing it and in all, and the peak of memory; None if unknown."""
+    """Seconds a frame, of preparing it and in all, the peak of memory if known, and the loss."""
 
     loading_s: float
     total_s: float
     peak_bytes: int | None
+    loss: float
 
 
 def draw_frames(root: Path) -> Path:
@@ -173,7 +194,7 @@ def _entry(number: int) -> ImageEntry:
 
 def recipe_of(way: Way, shared: Conditions, frames: FrameSet) -> DictConfig:
     """Fill the packaged configuration of Phase 1 for one process."""
-    parameters = parameters_of(load_config(), TREE.sections)
+    parameters = parameters_of(load_config(shared.parameters), TREE.sections)
     parameters["model"].update(size=shared.size, resolution=shared.resolution_px)
     parameters["train"].update(way.train)
     parameters["train_phase1"].update(way.phase)
@@ -241,32 +262,58 @@ def model_of(way: Way, recipe: DictConfig) -> torch.nn.Module:
     return build_model(replace(spec, recompute=True), Sam3Image)
 
 
-def step_of(way: Way, recipe: DictConfig) -> Callable[[Any], None]:
-    """Return a function that trains the model of a way on a batch."""
-    device = torch.device(accelerator())
-    model = model_of(way, recipe).to(device).train()
-    loss = instantiate(recipe.trainer.loss.angio, _convert_="all").to(device)
+def built(way: Way, recipe: DictConfig) -> torch.nn.Module:
+    """Return the model of a way on the device, with the same weights in each process."""
+    torch.manual_seed(0)
+    with torch.device(accelerator()):
+        return model_of(way, recipe).to(accelerator()).train()
+
+
+def loss_of(model: torch.nn.Module, loss: Any, part: Any, small: bool) -> torch.Tensor:
+    """Return the loss of a part of a step, in bfloat16 if `small`."""
+    sample = copy_data_to_device(part, torch.device(accelerator()))
+    with torch.autocast(accelerator(), torch.bfloat16, enabled=small):
+        targets = [model.back_convert(target) for target in sample.find_targets]
+        value: torch.Tensor = loss(model(sample), targets)["core_loss"]
+    return value
+
+
+def step_of(way: Way, recipe: DictConfig, model: torch.nn.Module) -> Callable[[Any], None]:
+    """Return a function that trains a model on a batch."""
+    loss = instantiate(recipe.trainer.loss.angio, _convert_="all").to(accelerator())
     trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=1e-4, fused=True)
-    precision = recipe.scratch.train.precision
-    small = device.type == "cuda" if way.stock else precision == "bfloat16"
+    optimizer = adamw(trained, kind=recipe.scratch.train.optimizer)
+    for group in optimizer.param_groups:
+        group["lr"] = _RATE
+    on_gpu, precision = accelerator() == "cuda", recipe.scratch.train.precision
+    small = on_gpu if way.stock else precision == "bfloat16"
 
     def step(batch: Any) -> None:
         parts = [part["angio"] for part in (batch if isinstance(batch, list) else [batch])]
         loss.begin_step([part.find_targets[0].num_boxes for part in parts])
         optimizer.zero_grad(set_to_none=True)
         for part in parts:
-            sample = copy_data_to_device(part, device)
-            with torch.autocast(device.type, torch.bfloat16, enabled=small):
-                targets = [model.back_convert(target) for target in sample.find_targets]
-                value = loss(model(sample), targets)["core_loss"]
-            value.backward()
+            loss_of(model, loss, part, small).backward()
         if len(parts) > 1:
             average_gradients(model, len(parts))
         torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
 
     return step
+
+
+def judged(model: torch.nn.Module, shared: Conditions, frames: FrameSet) -> float:
+    """Return the mean loss of some frames, measured alike for all ways."""
+    alike = {"mask_points": None, "batch_size": 1, "contrast": 0.0}
+    recipe = recipe_of(Way(phase=alike), shared, frames)
+    loss = instantiate(recipe.trainer.loss.angio, _convert_="all").to(accelerator())
+    batches = endless(instantiate(recipe.trainer.data.train))
+    torch.manual_seed(0)  # of dropout, without which there is no matching
+    with torch.no_grad():
+        values = [
+            loss_of(model, loss, next(batches)["angio"], small=False).item() for _ in range(_JUDGED)
+        ]
+    return statistics.fmean(values)
 
 
 def now() -> float:
@@ -297,7 +344,7 @@ def resident_bytes(name: str) -> int | None:
 
 def measure(way: Way, shared: Conditions) -> Measured | None:
     """Train in one way, in a fresh process; None if the memory does not suffice."""
-    prepare_runtime(threads=load_config().train.threads)
+    prepare_runtime(threads=load_config(shared.parameters).train.threads)
     on_gpu = accelerator() == "cuda"
     if on_gpu and shared.limit_gb is not None:
         total = torch.cuda.get_device_properties(0).total_memory
@@ -309,17 +356,18 @@ def measure(way: Way, shared: Conditions) -> Measured | None:
         data = data_of(way, recipe, frames)
         before = resident_bytes("VmRSS")
         try:
-            times = timed_rounds(step_of(way, recipe), data, shared)
+            model = built(way, recipe)
+            times = timed_rounds(step_of(way, recipe, model), data, shared)
         except torch.OutOfMemoryError:
             return None
         most = resident_bytes("VmHWM")
-    peak = None if most is None or before is None else most - before
+        peak = None if most is None or before is None else most - before
+        if on_gpu:
+            peak = torch.cuda.max_memory_allocated()
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        loss = judged(model, shared, frames)
     loading_s, total_s = (statistics.median(part) for part in zip(*times, strict=True))
-    return Measured(
-        loading_s=loading_s,
-        total_s=total_s,
-        peak_bytes=torch.cuda.max_memory_allocated() if on_gpu else peak,
-    )
+    return Measured(loading_s=loading_s, total_s=total_s, peak_bytes=peak, loss=loss)
 
 
 def timed_rounds(
@@ -343,25 +391,40 @@ def timed_rounds(
     return rounds
 
 
-HEAD = ("", "frames a second", "times stock", "ms to prepare a frame", "peak memory, GB")
+HEAD = (
+    "",
+    "frames a second",
+    "times stock",
+    "ms to prepare a frame",
+    "peak memory, GB",
+    "loss afterwards",
+)
 
 
 def row(name: str, found: Measured | None, stock: Measured | None) -> tuple[str, ...]:
     """Return a line of the table."""
     if found is None:
-        return (name, "out of memory", "", "", "")
+        return (name, "out of memory", "", "", "", "")
     ratio = "" if stock is None else f"{stock.total_s / found.total_s:.2f}"
     peak = "unknown" if found.peak_bytes is None else f"{found.peak_bytes / 1e9:.2f}"
-    return (name, f"{1 / found.total_s:.2f}", ratio, f"{found.loading_s * 1000:.1f}", peak)
+    return (
+        name,
+        f"{1 / found.total_s:.2f}",
+        ratio,
+        f"{found.loading_s * 1000:.1f}",
+        peak,
+        f"{found.loss:.1f}",
+    )
 
 
 def show(found: Mapping[str, Measured | None], shared: Conditions, markdown: bool) -> None:
     """Print all that was measured."""
     rows = [row(name, measured, found.get(_STOCK)) for name, measured in found.items()]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
-    title = f"Model {shared.size} at {shared.resolution_px} px on {device}"
+    limit = "" if shared.limit_gb is None else f", of which {shared.limit_gb:g} GB"
+    title = f"Model {shared.size} at {shared.resolution_px} px on {device}{limit}"
     if markdown:
-        lines = [HEAD, ("---", *["---:"] * 4), *rows]
+        lines = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *rows]
         typer.echo(f"{title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines))
         return
     table = Table(*HEAD, title=title)
@@ -372,6 +435,7 @@ def show(found: Mapping[str, Measured | None], shared: Conditions, markdown: boo
 
 def main(  # noqa: PLR0913, PLR0917 - options of a command are its parameters
     dataset: Annotated[Path, typer.Option(help="Folder that split wrote.")] = Path("dataset"),
+    profile: Annotated[str | None, typer.Option(help="Parameters other than the set ones.")] = None,
     size: Annotated[str | None, typer.Option(help="tiny or published.")] = None,
     resolution: Annotated[int | None, typer.Option(help="Side in pixels.")] = None,
     steps: Annotated[int, typer.Option(help="Steps a round.")] = 8,
@@ -384,9 +448,13 @@ def main(  # noqa: PLR0913, PLR0917 - options of a command are its parameters
     wanted = only or list(WAYS)
     if unknown := sorted(set(wanted) - set(WAYS)):
         raise typer.BadParameter(f"no such way: {', '.join(unknown)}. There are: {', '.join(WAYS)}")
-    model = load_config().model
     with TemporaryDirectory() as scratch:
+        parameters = Path(shutil.copy("params.yaml", scratch))
+        if profile is not None:
+            apply_profile(profile, parameters, Path("profiles"), dry_run=False)
+        model = load_config(parameters).model
         shared = Conditions(
+            parameters=parameters,
             dataset=dataset if (dataset / "train").is_dir() else draw_frames(Path(scratch)),
             store=Path(scratch) / "store",
             size=size or model.size,
