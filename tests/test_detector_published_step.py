@@ -70,7 +70,7 @@ def assert_trained(changed):
 def test_a_shallow_model_with_the_published_detector_trains_a_step():
     shallow = {"vision_depth": 2, "global_blocks": (1,), "text_depth": 1}
     small = {"vision_width": 64, "vision_heads": 2, "text_width": 64, "text_heads": 2}
-    assert_trained(step_of(replace(LOW, **shallow, **small, encoder_layers=1, decoder_layers=1)))
+    assert_trained(step_of(replace(LOW, **shallow, **small, encoder_layers=1, decoder_layers=2)))
 
 
 @pytest.mark.slow
