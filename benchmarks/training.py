@@ -15,7 +15,9 @@ process of its own, so that its peak of memory is its own:
 ``--limit-gb 24`` as if the GPU had 24 GB, and ``--only NAME`` some ways.
 
 Times are those of the processor, so that other work on the machine counts little; with CUDA, of
-the clock. They are medians over the rounds. Memory is the most that CUDA's allocator held, or the
+the clock. They are medians over the rounds. Frames are prepared in the training's own process, so
+that what that takes is seen; processes that prepare frames ahead could hide it, and a second ratio
+to stock leaves it out. Memory is the most that CUDA's allocator held, or the
 most that the process held beyond what it held before it built its model. The loss is that of eight
 frames after all rounds, in single precision and with masks at all pixels in whatever way was
 trained: a way that is faster and learns less shows it there. Ratios that are reported must come
@@ -31,7 +33,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
@@ -150,6 +153,11 @@ class Measured:
     peak_bytes: int | None
     loss: float
 
+    @property
+    def step_s(self) -> float:
+        """Seconds a frame but for preparing it."""
+        return self.total_s - self.loading_s
+
 
 def draw_frames(root: Path) -> Path:
     """Write a data set of drawn scenes, the tubes of each as one mask; return its folder."""
@@ -196,6 +204,7 @@ def recipe_of(way: Way, shared: Conditions, frames: FrameSet) -> DictConfig:
     """Fill the packaged configuration of Phase 1 for one process."""
     parameters = parameters_of(load_config(shared.parameters), TREE.sections)
     parameters["model"].update(size=shared.size, resolution=shared.resolution_px)
+    parameters["train"].update(loader_workers=0)
     parameters["train"].update(way.train)
     parameters["train_phase1"].update(way.phase)
     run: dict[str, Any] = dict.fromkeys(
@@ -395,6 +404,7 @@ HEAD = (
     "",
     "frames a second",
     "times stock",
+    "the same, frames ready",
     "ms to prepare a frame",
     "peak memory, GB",
     "loss afterwards",
@@ -404,13 +414,15 @@ HEAD = (
 def row(name: str, found: Measured | None, stock: Measured | None) -> tuple[str, ...]:
     """Return a line of the table."""
     if found is None:
-        return (name, "out of memory", "", "", "", "")
+        return (name, "out of memory", *[""] * (len(HEAD) - 2))
     ratio = "" if stock is None else f"{stock.total_s / found.total_s:.2f}"
+    ready = "" if stock is None else f"{stock.step_s / found.step_s:.2f}"
     peak = "unknown" if found.peak_bytes is None else f"{found.peak_bytes / 1e9:.2f}"
     return (
         name,
         f"{1 / found.total_s:.2f}",
         ratio,
+        ready,
         f"{found.loading_s * 1000:.1f}",
         peak,
         f"{found.loss:.1f}",
@@ -431,6 +443,15 @@ def show(found: Mapping[str, Measured | None], shared: Conditions, markdown: boo
     for line in rows:
         table.add_row(*line)
     Console().print(table)
+
+
+def fresh_processes() -> BaseContext:
+    """Return a way to start processes that have imported everything and done nothing."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["__main__"])
+    return context
 
 
 def main(  # noqa: PLR0913, PLR0917 - options of a command are its parameters
@@ -464,8 +485,9 @@ def main(  # noqa: PLR0913, PLR0917 - options of a command are its parameters
             limit_gb=limit_gb,
         )
         found = {}
+        context = fresh_processes()
         for name in wanted:
-            with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+            with ProcessPoolExecutor(1, mp_context=context) as fresh:
                 found[name] = fresh.submit(measure, WAYS[name], shared).result()
             typer.echo(" | ".join(row(name, found[name], found.get(_STOCK))), err=True)
         show(found, shared, markdown)
