@@ -97,6 +97,14 @@ def test_each_saving_trains_as_well(plain, tmp_path, train):
         assert losses[0] == pytest.approx(curve(plain, "train/loss")[0], rel=0.05)
 
 
+def test_the_text_encoder_trains_with_activations_computed_again(tmp_path):
+    savings = {"precision": "bfloat16", "recompute": True}
+    root = project(tmp_path / "run", train=savings, phase={"epochs": 6, "freeze_text": False})
+    trained(root)
+    losses = curve(root, "train/loss")
+    assert losses[-1] < 0.8 * losses[0]
+
+
 def test_a_killed_training_goes_on_to_the_same_end(plain, tmp_path):
     root = project(tmp_path / "run", train={}, phase={"epochs": 6})
     process, deadline = started(root), time.monotonic() + 200

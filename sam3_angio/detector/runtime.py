@@ -1,8 +1,9 @@
-"""What SAM 3's package needs on a machine without CUDA, and how worker processes behave.
+"""What SAM 3's package needs of a machine, and how worker processes behave.
 
 The ``sam3`` package takes a CUDA device for granted in a few places of its training code. Each
 place is mended here and nowhere else, and only where no CUDA device exists: on a GPU with Triton
-the package runs as it is. None of the changes touches a formula.
+the package runs as it is, but for the choice of an attention kernel. None of the changes touches a
+formula.
 
 Conventions
 -----------
@@ -30,7 +31,7 @@ def accelerator() -> str:
 
 
 def prepare(threads: int) -> None:
-    """Set threads and, without CUDA, mend what the ``sam3`` package assumes.
+    """Set threads, and mend what the ``sam3`` package assumes of the machine.
 
     Parameters
     ----------
@@ -41,7 +42,11 @@ def prepare(threads: int) -> None:
     torch.set_num_threads(threads)
     if not torch.cuda.is_available() or not HAS_TRITON:
         _run_without_triton()
-    if not torch.cuda.is_available():
+    if torch.cuda.is_available():
+        # The package encodes text without cuDNN's attention; a backward pass that computes
+        # activations again would take it where it comes first (Hopper), and stop at other shapes.
+        torch.backends.cuda.enable_cudnn_sdp(False)
+    else:
         _run_without_cuda()
 
 
