@@ -29,8 +29,8 @@ FRAME = SegmentFrame(
 )
 
 
-def frames_of(*answers: tuple[str, float], patients: int = 1) -> list[FrameScores]:
-    """Spread (standing, presence) pairs over patients, one frame each."""
+def frames_of(*answers: tuple[str, float] | tuple[str, float, float], patients: int = 1):
+    """Spread (standing, presence, agreement) triples over patients, one frame each."""
     scored = [
         AnswerScores(
             phrase=str(number),
@@ -38,10 +38,11 @@ def frames_of(*answers: tuple[str, float], patients: int = 1) -> list[FrameScore
             standing=kind,
             presence=presence,
             score=presence,
+            agreement=agreement[0] if agreement else math.nan,
             iou_annotated=0.0,
             iou_truth=math.nan,
         )
-        for number, (kind, presence) in enumerate(answers)
+        for number, (kind, presence, *agreement) in enumerate(answers)
     ]
     return [
         FrameScores(
@@ -96,6 +97,33 @@ def test_a_kind_that_does_not_occur_has_no_rate():
     assert "recall_visible" not in value
     assert value["false_positives_pooled"] == 0
     assert value["auc"] == 1
+
+
+def test_what_is_drawn_in_two_places_is_not_there_by_the_agreed_rates():
+    answers = [
+        ("annotated", 0.9, 0.8),
+        ("annotated", 1.0, 0.4),
+        ("visible", 0.8, 0.7),
+        ("absent", 0.9, 0.2),
+        ("absent", 1.0, 0.5),
+        ("other artery", 0.4, 1.0),
+        ("nonsense", 0.1, 0.0),
+    ]
+    value = means(frames_of(*answers))
+    assert value["recall_annotated"] == value["false_positives_absent"] == 1
+    assert value["agreed_recall_annotated"] == pytest.approx(1 / 2)
+    assert value["agreed_recall_visible"] == pytest.approx(2 / 3)
+    assert value["agreed_false_positives_absent"] == pytest.approx(1 / 2)
+    assert value["agreed_false_positives_other_artery"] == 0
+    assert value["agreed_false_positives_pooled"] == pytest.approx(1 / 4)
+    sure = [presence * agreement for _, presence, agreement in answers]
+    there = [kind in RIGHT for kind, *_ in answers]
+    assert value["agreed_auc"] == pytest.approx(roc_auc_score(there, sure))
+
+
+def test_without_a_second_head_there_is_nothing_to_agree_with():
+    value = means(frames_of(("annotated", 0.9), ("absent", 0.7)))
+    assert not [name for name in value if name.startswith("agreed")]
 
 
 def test_what_nobody_knows_takes_no_part():

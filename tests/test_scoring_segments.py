@@ -162,6 +162,28 @@ def test_a_model_that_says_yes_to_everything_has_no_correlation(tmp_path, cases)
     assert value["auc", "phrases"] == 0.5
 
 
+def test_a_phrase_that_two_heads_draw_in_two_places_is_no_agreed_one(tmp_path, cases):
+    # Everything is said to be there; what is not, the heads draw beside each other.
+    left, right = np.zeros((2, 64, 64), dtype=bool)
+    left[:, :30], right[:, 20:50] = True, True
+    said = {}
+    for case in cases:
+        for phrase, number in [
+            *((name, n) for n, name in PHRASE.items()),
+            *((w, 0) for w in NONSENSE),
+        ]:
+            one, other = (case.masks[number],) * 2 if number in case.masks else (left, right)
+            said[case.number, phrase] = Said(presence=0.9, masks=((1.0, one),), semantic=other)
+    scores = score_predictions(*written(tmp_path, cases, said), RULES)
+    found = {answer.agreement for of in scores.frames for answer in of.answers}
+    assert sorted(found) == pytest.approx([iou(left, right), 1])
+    value = means(scores)
+    assert value["false_positives", "pooled"] == value["recall", "visible"] == 1
+    assert value["agreed_false_positives", "pooled"] == 0
+    assert value["agreed_recall", "annotated"] == value["agreed_recall", "visible"] == 1
+    assert value["agreed_auc", "phrases"] == 1
+
+
 def test_a_model_that_finds_nothing_names_nothing(tmp_path, cases):
     said = dict.fromkeys(perfect_answers(cases), Said(presence=0.1))
     scores = score_predictions(*written(tmp_path, cases, said), RULES)

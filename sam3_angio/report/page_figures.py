@@ -113,7 +113,14 @@ _NAMES = (
     ("top1", ("annotated",), "Top-1 name"),
     ("macro_f1", ("annotated",), "Macro-F1 of names"),
     ("false_positives", ("pooled", "other_artery", "absent", "nonsense"), "False-positive rate"),
+    ("recall", ("annotated", "visible"), "Found where it is"),
     ("auc", ("phrases",), "AUC of the presence"),
+    (
+        "agreed_false_positives",
+        ("pooled", "other_artery", "absent", "nonsense"),
+        "False-positive rate, both heads agreeing",
+    ),
+    ("agreed_recall", ("annotated", "visible"), "Found where it is, both heads agreeing"),
     ("cgf1", ("known", "truth"), "cgF1"),
     ("dice", ("annotated", "truth"), "Dice of a named segment"),
 )

@@ -37,6 +37,7 @@ from sam3_angio.table import write_table
 #: Figures of the JSON document, in its order; the tables hold all.
 HEADLINE = (
     *("top1", "macro_f1", "kappa", "false_positives", "recall", "auc", "brier", "ece"),
+    *("agreed_false_positives", "agreed_recall", "agreed_auc"),
     *("named_neighbour", "named_same_artery", "named_other_artery", "named_absent"),
     *("cgf1", "cgf1_50", "pmf1", "il_mcc", "ap", "ap50", "ap75"),
     *("dice", "iou", "cldice", "hd95_mm", "assd_mm"),
@@ -101,13 +102,14 @@ def query_table(scores: SegmentScores) -> Table:
             *(of.frame.frame_id, answer.phrase, answer.category, answer.standing),
             round(answer.presence, DIGITS),
             round(answer.score, DIGITS),
+            round(answer.agreement, DIGITS),
             round(answer.iou_annotated, DIGITS),
             round(answer.iou_truth, DIGITS),
         )
         for of in scores.frames
         for answer in of.answers
     ]
-    return (*header, "iou_annotated", "iou_truth"), rows
+    return (*header, "agreement", "iou_annotated", "iou_truth"), rows
 
 
 def frame_table(scores: SegmentScores) -> Table:

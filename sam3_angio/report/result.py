@@ -31,6 +31,8 @@ _SEGMENT_ROWS = (
     ("  absent segments", "false_positives", "absent"),
     ("  words that name nothing", "false_positives", "nonsense"),
     ("Annotated segments said to be there", "recall", "annotated"),
+    ("Wrong phrases, where both heads must agree", "agreed_false_positives", "pooled"),
+    ("Annotated segments, likewise", "agreed_recall", "annotated"),
     ("cgF1, all phrases, labels", "cgf1", "annotated"),
     ("cgF1, phrases that labels decide", "cgf1", "known"),
     ("cgF1, truth", "cgf1", "truth"),

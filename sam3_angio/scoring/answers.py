@@ -61,6 +61,9 @@ class AnswerScores:
         Predicted probability that it is in the picture.
     score : float
         Of the best instance; 0 without one.
+    agreement : float
+        IoU of the best instance with the semantic head's mask; 0 where one is empty, NaN where the
+        model has no such head.
     iou_annotated : float
         IoU of the mask with the annotated segment, whatever the phrase.
     iou_truth : float
@@ -73,6 +76,7 @@ class AnswerScores:
     standing: Standing
     presence: float
     score: float
+    agreement: float
     iou_annotated: float
     iou_truth: float
 
@@ -129,6 +133,13 @@ def mask_ious(masks: Sequence[Rle | None], reference: Rle) -> FloatArray:
     return ious
 
 
+def heads_agreement(query: Query) -> float:
+    """Return how far the two heads that draw a phrase draw the same; see :class:`AnswerScores`."""
+    if query.semantic is None:
+        return math.nan
+    return float(mask_ious([answer_mask(query, "best")], query.semantic)[0])
+
+
 def score_frame(
     frame: SegmentFrame, rule: SegmentRule
 ) -> tuple[tuple[AnswerScores, ...], dict[Against, MaskScores]]:
@@ -142,6 +153,7 @@ def score_frame(
             standing=standing(frame, query.category_id),
             presence=query.presence,
             score=query.instances[0].score if query.instances else 0.0,
+            agreement=heads_agreement(query),
             iou_annotated=float(iou),
             iou_truth=_iou_with_truth(frame, query.category_id, mask),
         )

@@ -328,8 +328,9 @@ def _references(frames: Sequence[FrameScores]) -> tuple[Against, ...]:
 def _presence_key(name: str) -> Key:
     """Split the name of a rate over phrases: ``false_positives_pooled`` is one over wrong ones."""
     for prefix in ("false_positives", "recall"):
-        if name.startswith(prefix):
-            return prefix, name.removeprefix(f"{prefix}_")
+        what, found, over = name.partition(f"{prefix}_")
+        if found:
+            return f"{what}{prefix}", over
     return name, "phrases"
 
 

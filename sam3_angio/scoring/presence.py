@@ -8,9 +8,12 @@ arXiv:1706.04599, eq. 3, with ten bins of equal width.
 
 Conventions
 -----------
-A phrase is said to be there where its presence is at least the threshold. Phrases of which nobody
-can say whether they are there (:mod:`sam3_angio.scoring.segments`) take no part. Rates are over
-(frame, phrase) pairs; the pooled false-positive rate is over all wrong pairs.
+A phrase is said to be there where its presence is at least the threshold. Figures whose names begin
+with ``agreed`` ask more: presence × agreement, the IoU of the two masks that the model draws of a
+phrase by different heads. What is not there they draw in different places, even where the presence
+is sure. Phrases of which nobody can say whether they are there
+(:mod:`sam3_angio.scoring.segments`) take no part. Rates are over (frame, phrase) pairs; the pooled
+false-positive rate is over all wrong pairs.
 """
 
 from __future__ import annotations
@@ -32,6 +35,9 @@ from sam3_angio.scoring.statistics import (
 )
 
 BINS = 10
+
+#: An answer and its patient.
+_Pair = tuple[AnswerScores, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +78,21 @@ def presence_figures(frames: Sequence[FrameScores], threshold: float) -> dict[st
         A rate over a kind of phrase that does not occur is left out.
     """
     pairs = _decided(frames)
-    said = np.array([float(answer.presence >= threshold) for answer, _ in pairs])
+    owners = [patient for _, patient in pairs]
+    probability, there = _probabilities(pairs)
+    figures = _rates(pairs, probability, threshold)
+    figures["brier"] = weighted_mean((probability - there) ** 2, owners)
+    figures["ece"] = weighted_totals(_bin_counts(probability, there), owners, calibration_error)
+    agreed = probability * np.array([answer.agreement for answer, _ in pairs])
+    if not np.isnan(agreed).any():
+        rates = _rates(pairs, agreed, threshold)
+        figures |= {f"agreed_{name}": figure for name, figure in rates.items()}
+    return {name: figure for name, figure in figures.items() if figure.n}
+
+
+def _rates(pairs: Sequence[_Pair], sure: FloatArray, threshold: float) -> dict[str, WeightedFigure]:
+    """Return recall, false-positive rates and AUC of a number that says how sure an answer is."""
+    said = (sure >= threshold).astype(np.float64)
     owners = np.array([patient for _, patient in pairs], dtype=str)
     kinds = np.array([answer.standing for answer, _ in pairs], dtype=str)
 
@@ -80,19 +100,13 @@ def presence_figures(frames: Sequence[FrameScores], threshold: float) -> dict[st
         chosen = np.isin(kinds, standings)
         return weighted_mean(said[chosen], owners[chosen].tolist())
 
-    figures = {"recall_annotated": rate("annotated"), "recall_visible": rate(*RIGHT)}
-    figures["false_positives_pooled"] = rate(*WRONG)
+    figures = {"recall_annotated": rate("annotated"), "false_positives_pooled": rate(*WRONG)}
+    if "visible" in kinds:
+        figures["recall_visible"] = rate(*RIGHT)
     for kind in WRONG:
         figures[f"false_positives_{kind.replace(' ', '_')}"] = rate(kind)
-    probability, there = _probabilities(pairs)
-    figures["auc"] = weighted_auc(probability, there > 0, owners.tolist())
-    figures["brier"] = weighted_mean((probability - there) ** 2, owners.tolist())
-    figures["ece"] = weighted_totals(
-        _bin_counts(probability, there), owners.tolist(), calibration_error
-    )
-    if "visible" not in kinds:
-        del figures["recall_visible"]
-    return {name: figure for name, figure in figures.items() if figure.n}
+    figures["auc"] = weighted_auc(sure, np.isin(kinds, RIGHT), owners.tolist())
+    return figures
 
 
 def calibration(frames: Sequence[FrameScores]) -> tuple[CalibrationBin, ...]:
@@ -128,7 +142,7 @@ def calibration_error(sums: FloatArray) -> FloatArray:
     return ratio(distance, by_bin[..., 0].sum(axis=1))
 
 
-def _decided(frames: Sequence[FrameScores]) -> list[tuple[AnswerScores, str]]:
+def _decided(frames: Sequence[FrameScores]) -> list[_Pair]:
     return [
         (answer, scores.frame.patient)
         for scores in frames
@@ -137,7 +151,7 @@ def _decided(frames: Sequence[FrameScores]) -> list[tuple[AnswerScores, str]]:
     ]
 
 
-def _probabilities(pairs: Sequence[tuple[AnswerScores, str]]) -> tuple[FloatArray, FloatArray]:
+def _probabilities(pairs: Sequence[_Pair]) -> tuple[FloatArray, FloatArray]:
     probability = np.array([answer.presence for answer, _ in pairs], dtype=np.float64)
     there = np.array([float(answer.standing in RIGHT) for answer, _ in pairs], dtype=np.float64)
     return probability, there
