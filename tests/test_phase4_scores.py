@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -195,8 +195,39 @@ def test_known_tubes_under_coarse_masks_agree_with_both_references(
         assert document["mld_mm"][against]["bias"]["n"] == 3
         assert document["stenosis_pct"][against]["mae"]["mean"] < 8
     assert abs(document["from_truth_mask"]["mld_mm"]["truth"]["bias"]["mean"]) < 0.1
-    assert document["count"] == {"frames": 4, "patients": 4, "lesion": 3, "free": 1, "unknown": 0}
+    assert document["count"] == {
+        "frames": 4,
+        "patients": 4,
+        "right_segment": 4,
+        "lesion": 3,
+        "free": 1,
+        "unknown": 0,
+    }
+    assert document["from_right_segment"]["mld_mm"] == document["mld_mm"]
     assert json.loads((site.folder / "metrics" / "phase4.json").read_text()) == document
+
+
+def test_a_mask_of_another_vessel_has_no_part_in_what_the_measuring_is_worth(
+    site: Site, frames: tuple[QcaFrame, ...]
+) -> None:
+    # The second frame's lesion is measured, but on a mask that is hardly the segment's.
+    first, second, *others = frames
+    mixed = (first, replace(second, mask_dice=0.59), *others)
+    document = write_phase4(site.folder / "mixed", mixed, 0.5, RESAMPLING)
+    assert document["mld_mm"]["truth"]["bias"]["n"] == 3
+    assert document["from_right_segment"]["mld_mm"]["truth"]["bias"]["n"] == 2
+    assert document["count"]["right_segment"] == 3
+
+
+def test_the_dice_of_a_mask_is_that_with_the_annotated_segment(
+    site: Site, frames: tuple[QcaFrame, ...]
+) -> None:
+    predicted = [on_raster(mask, 4) for mask in site.masks]
+    expected = [
+        2 * (one & two).sum() / (one.sum() + two.sum())
+        for one, two in zip(predicted, site.masks, strict=True)
+    ]
+    assert [frame.mask_dice for frame in frames] == pytest.approx(expected)
 
 
 def test_what_is_found_on_a_frame_without_a_lesion_is_false(

@@ -28,6 +28,7 @@ _AGAINST = {
     "expert": "the expert",
     "phrases": "all phrases",
     "pooled": "all wrong phrases",
+    "visible": "all visible segments",
     "absent": "absent segments",
     "other_artery": "the other artery's segments",
     "nonsense": "words that name nothing",

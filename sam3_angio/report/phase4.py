@@ -3,8 +3,9 @@
 Conventions
 -----------
 The prediction's keys run from the quantity to what it is compared with: ``mld_mm.truth.bias.mean``,
-``stenosis_pct.expert.sd.mean``; the same from other origins stand below their name:
-``from_truth_mask.mld_mm.truth.bias.mean``. ``lesions.{prompt,qca}.{truth,expert}`` holds detection,
+``stenosis_pct.expert.sd.mean``; the same from other origins, and from predicted masks of the right
+segment alone, stand below their name: ``from_truth_mask.mld_mm.truth.bias.mean``,
+``from_right_segment.…``. ``lesions.{prompt,qca}.{truth,expert}`` holds detection,
 ``false_stenosis_pct`` what is found on frames without a lesion, ``refused`` and ``measured`` the
 frames by origin. Values as in :mod:`sam3_angio.report.figures`.
 """
@@ -20,6 +21,7 @@ from sam3_angio.files import write_json
 from sam3_angio.report.figures import DIGITS, ESTIMATE_COLUMNS, Table, estimate_cells, figures
 from sam3_angio.scoring.lesions import froc_curve
 from sam3_angio.scoring.phase4 import (
+    RIGHT_DICE,
     Against,
     Key,
     QcaFrame,
@@ -97,6 +99,7 @@ def phase4_document(
     document["count"] = {
         "frames": len(frames),
         "patients": len({frame.image.patient for frame in frames}),
+        "right_segment": sum(frame.mask_dice >= RIGHT_DICE for frame in frames),
         "lesion": sum(frame.finding == "lesion" for frame in frames),
         "free": sum(frame.finding == "free" for frame in frames),
         "unknown": sum(frame.finding == "unknown" for frame in frames),
@@ -113,10 +116,15 @@ def _put(document: dict[str, Any], place: tuple[str, ...], value: object) -> Non
 def frame_table(frames: Sequence[QcaFrame]) -> Table:
     """Return header and rows of ``phase4_frames.csv``: a row a frame and origin."""
     references = tuple(f"{quantity}_{against}" for against in REFERENCES for quantity in QUANTITIES)
-    header = ("frame_id", "patient", "segment", "finding", "origin", *QUANTITIES, *references)
+    header = (
+        *("frame_id", "patient", "segment", "finding", "mask_dice", "origin"),
+        *QUANTITIES,
+        *references,
+    )
     rows: list[tuple[str | float, ...]] = [
         (
             *(frame.image.frame_id, frame.image.patient, frame.image.cass_segment, frame.finding),
+            round(frame.mask_dice, DIGITS),
             origin,
             *_cells(
                 figures_of(frame.measured.results[origin])

@@ -7,6 +7,9 @@ the frames without one, the %DS that is found is false. Lesions are found in two
 
 Conventions
 -----------
+Agreement is also scored on those frames alone whose predicted mask is of the right segment, with a
+Dice of :data:`RIGHT_DICE` to the annotated one: what the measuring is worth apart from the naming.
+
 A lesion of QCA has its %DS as score, as a fraction. References of lesion detection: the expert's
 lesion of the analysed segment (``expert``), and every visible lesion of the truth (``truth``).
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,7 +28,7 @@ import numpy.typing as npt
 from sam3_angio.coco import ImageEntry, Rle, decode_mask, load_document
 from sam3_angio.lesion_labels import LESION_CATEGORY, Measured
 from sam3_angio.scoring.agreement import SEVERITY_PCT, agreement_figures, severity_kappa
-from sam3_angio.scoring.answers import SegmentRule, answer_mask
+from sam3_angio.scoring.answers import SegmentRule, answer_mask, mask_ious
 from sam3_angio.scoring.lesions import (
     FoundLesion,
     Hits,
@@ -65,6 +68,10 @@ from sam3_angio.scoring.true_lesions import TrueDiameters, read_true_lesions
 Against = Literal["truth", "expert"]
 Way = Literal["prompt", "qca"]
 
+#: Dice with the annotated segment from which on a mask is of the right segment, and the origin
+#: under which what was measured on such masks is scored.
+RIGHT_DICE, RIGHT = 0.6, "right_segment"
+
 #: Quantity or kind of figure, origin or way, reference, name.
 Key = tuple[str, str, str, str]
 
@@ -78,6 +85,8 @@ class QcaFrame:
     image : ImageEntry
     finding : {"lesion", "free", "unknown"}
         The expert's.
+    mask_dice : float
+        Of the predicted mask with the annotated segment; NaN without one.
     measured : MeasuredSegment
     references : dict of str to Figures
         By reference.
@@ -87,6 +96,7 @@ class QcaFrame:
 
     image: ImageEntry
     finding: Finding
+    mask_dice: float
     measured: MeasuredSegment
     references: dict[Against, Figures]
     hits: dict[tuple[Way, Against], Hits]
@@ -135,12 +145,21 @@ def score_phase4(inputs: Phase4Inputs, rule: SegmentRule, workers: int = 0) -> t
         for query in read_predictions(inputs.predictions)
         if query.category_id
     }
-    images = sorted(labels.images, key=lambda image: image.frame_id)
-    masks = true_masks(inputs.truth)
-    jobs = [_segment(image, inputs, answers, masks, rule) for image in images]
+    annotated = {
+        (mark.image_id, mark.category_id): mark.segmentation for mark in labels.annotations
+    }
+    true = true_masks(inputs.truth)
+    jobs = [
+        replace(
+            _segment(image, inputs, answers, rule),
+            annotated=annotated.get((image.id, image.cass_segment)),
+            true=true.get((image.frame_id, image.cass_segment)),
+        )
+        for image in sorted(labels.images, key=lambda image: image.frame_id)
+    ]
     expert, truth = read_expert(inputs.dataset), read_true_lesions(inputs.truth)
     return tuple(
-        _frame(job.image, measured, expert.get(job.image.frame_id), truth, answers)
+        _frame(job, measured, expert.get(job.image.frame_id), truth, answers)
         for job, measured in zip(jobs, measure_segments(jobs, workers), strict=True)
     )
 
@@ -149,7 +168,6 @@ def _segment(
     image: ImageEntry,
     inputs: Phase4Inputs,
     answers: Mapping[tuple[str, int], Query],
-    masks: Mapping[tuple[str, int], Rle],
     rule: SegmentRule,
 ) -> Segment:
     asked = answers.get((image.frame_id, image.cass_segment))
@@ -157,19 +175,28 @@ def _segment(
     return Segment(
         image=image,
         picture=inputs.dataset / "val" / "images" / image.file_name,
+        annotated=None,
         predicted=None if asked is None else answer_mask(asked, rule),
-        true=masks.get((image.frame_id, image.cass_segment)),
+        true=None,
         contour=contour if contour.is_file() else None,
     )
 
 
+def _dice(predicted: Rle | None, annotated: Rle | None) -> float:
+    if annotated is None:
+        return math.nan
+    iou = float(mask_ious([predicted], annotated)[0])
+    return 2 * iou / (1 + iou)
+
+
 def _frame(
-    image: ImageEntry,
+    job: Segment,
     measured: MeasuredSegment,
     expert: Measured | None,
     truth: TrueDiameters | None,
     answers: Mapping[tuple[str, int], Query],
 ) -> QcaFrame:
+    image = job.image
     references: dict[Against, Figures] = {}
     lesions: dict[Against, tuple[ReferenceLesion, ...]] = {}
     finding: Finding = "unknown" if expert is None else expert.finding
@@ -189,6 +216,7 @@ def _frame(
     return QcaFrame(
         image=image,
         finding=finding,
+        mask_dice=_dice(job.predicted, job.annotated),
         measured=measured,
         references=references,
         hits={
@@ -273,6 +301,10 @@ def phase4_figures(frames: Sequence[QcaFrame], threshold: float) -> dict[Key, We
         for against in _references():
             figures |= _agreement(frames, origin, against)
         figures |= _false_stenosis(frames, origin)
+    right = [frame for frame in frames if frame.mask_dice >= RIGHT_DICE]
+    for against in _references():
+        named = _agreement(right, "prediction", against)
+        figures |= {(key[0], RIGHT, *key[2:]): figure for key, figure in named.items()}
     least = {"prompt": threshold, "qca": MIN_LESION_PCT / 100}
     for way in _ways():
         for against in _references():
@@ -280,8 +312,8 @@ def phase4_figures(frames: Sequence[QcaFrame], threshold: float) -> dict[Key, We
             if own:
                 hits = [frame.hits[way, against] for frame in own]
                 patients = [frame.image.patient for frame in own]
-                named = detection_figures(hits, patients, least[way])
-                figures |= {("lesions", way, against, name): of for name, of in named.items()}
+                detected = detection_figures(hits, patients, least[way])
+                figures |= {("lesions", way, against, name): of for name, of in detected.items()}
     return figures
 
 

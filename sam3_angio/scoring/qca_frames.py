@@ -89,14 +89,15 @@ class Segment:
     ----------
     image : ImageEntry
     picture : Path
-    predicted, true : Rle or None
-        Masks; None where the model found none, or the truth is unknown.
+    annotated, predicted, true : Rle or None
+        Masks; None where there is no label, the model found none, or the truth is unknown.
     contour : Path or None
         The expert's file.
     """
 
     image: ImageEntry
     picture: Path
+    annotated: Rle | None
     predicted: Rle | None
     true: Rle | None
     contour: Path | None
