@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 from small_site import write_run
@@ -194,6 +195,17 @@ HIDDEN = {
     "xz": lzma.compress(9 * PATIENT.encode()),
     "gzip in zip": _zipped(gzip.compress(PATIENT.encode())),
 }
+
+
+@pytest.mark.parametrize("place", [0, 1 << 20, (1 << 20) - 2, 3 << 20, None])
+def test_a_large_file_is_searched_to_its_last_byte(place: int | None) -> None:
+    secrets = spellings(["Tigger^Anna", "Müller^Jörg", "19-50-12"])
+    noise = np.random.default_rng(3).integers(0, 256, 3 << 20, dtype=np.uint8).tobytes()
+    assert not secrets.are_in(noise)
+    for word in sorted(secrets.plain | secrets.coded)[::25] if place is not None else []:
+        start = min(place, len(noise) - len(word))
+        hidden = noise[:start] + word + noise[start + len(word) :]
+        assert secrets.are_in(hidden), word
 
 
 def test_a_few_digits_by_themselves_are_no_identifier() -> None:
