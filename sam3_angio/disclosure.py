@@ -31,9 +31,9 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from html.entities import codepoint2name
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import ahocorasick
 
 from sam3_angio.errors import ConfigError, Fault
 from sam3_angio.manifest import fold_patient_id
@@ -45,8 +45,6 @@ _ENCODINGS = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be")
 _DEPTH = 2
 
 _MIN_IDENTIFIER = 5
-#: Bytes that begin a word and are looked up at once, and a size from which on that is worth it.
-_BEGINNING, _SMALL_BYTES = 3, 1 << 20
 #: Shorter numbers that were an identifier with separators stand in masks and tables by chance:
 #: they count by themselves, and not within what the run lengths of a mask are written with.
 _MIN_DIGITS = 10
@@ -94,30 +92,19 @@ class Secrets:
 
 
 @lru_cache(maxsize=8)
-def _beginnings(words: frozenset[bytes]) -> tuple[NDArray[np.bool_], dict[bytes, list[bytes]]]:
-    """Return a table of all beginnings of three bytes, true for those of words, and the words."""
-    groups: dict[bytes, list[bytes]] = {}
+def _search_of(words: frozenset[bytes]) -> Callable[[str], Iterator[Any]]:
+    """Return a search for many words in one pass (Aho and Corasick)."""
+    automaton = ahocorasick.Automaton()
     for word in words:
-        groups.setdefault(word[:_BEGINNING], []).append(word)
-    table = np.zeros(1 << 8 * _BEGINNING, dtype=np.bool_)
-    table[[int.from_bytes(beginning) for beginning in groups]] = True
-    return table, groups
+        automaton.add_word(word.decode("latin-1"), True)
+    automaton.make_automaton()
+    search: Callable[[str], Iterator[Any]] = automaton.iter
+    return search
 
 
 def _any_in(words: frozenset[bytes], content: bytes) -> bool:
-    """Tell whether one of many words is in some bytes, in a time that hardly grows with them."""
-    if len(content) < _SMALL_BYTES or any(len(word) < _BEGINNING for word in words):
-        return any(word in content for word in words)
-    table, groups = _beginnings(words)
-    values = np.frombuffer(content, dtype=np.uint8)
-    for start in range(0, len(values), _SMALL_BYTES):
-        block = values[start : start + _SMALL_BYTES + _BEGINNING - 1].astype(np.uint32)
-        three = (block[:-2] << 16) | (block[1:-1] << 8) | block[2:]
-        for place in (np.flatnonzero(table[three]) + start).tolist():
-            candidates = groups[content[place : place + _BEGINNING]]
-            if any(content.startswith(word, place) for word in candidates):
-                return True
-    return False
+    """Tell whether one of many words is in some bytes."""
+    return bool(words) and any(True for _ in _search_of(words)(content.decode("latin-1")))
 
 
 def spellings(values: Sequence[str], patterns: Sequence[re.Pattern[bytes]] = ()) -> Secrets:

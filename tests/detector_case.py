@@ -147,6 +147,12 @@ def log_of(folder: Path, rank: int) -> str:
     return (folder / f"rank{rank}.log").read_text()
 
 
+def curve_of(curves: Path, name: str) -> list[float]:
+    """Return a learning curve, such as ``train/loss``, of a folder of curves."""
+    lines = (curves / f"plots/metrics/{name}.tsv").read_text(encoding="utf-8").splitlines()[1:]
+    return [float(line.split("\t")[1]) for line in lines]
+
+
 def set_train(folder: Path, **values: object) -> None:
     """Change values of ``train`` in a project's ``params.yaml``."""
     yaml, path = YAML(), folder / "params.yaml"

@@ -15,7 +15,13 @@ torch = pytest.importorskip("torch")
 # Imported here, so that forked workers need not.
 import monai.losses  # noqa: E402
 import monai.networks.nets  # noqa: E402
-from detector_case import forget_training, run_workers, write_dataset, write_params  # noqa: E402
+from detector_case import (  # noqa: E402
+    curve_of,
+    forget_training,
+    run_workers,
+    write_dataset,
+    write_params,
+)
 
 from sam3_angio.coco import Rle, decode_mask  # noqa: E402
 from sam3_angio.detector import baseline  # noqa: E402
@@ -51,11 +57,6 @@ def log_of(project):
     return (project / "rank0.log").read_text()
 
 
-def curve_of(project, name):
-    lines = (project / CURVES / f"plots/metrics/{name}.tsv").read_text().splitlines()
-    return [float(line.split("\t")[1]) for line in lines[1:]]
-
-
 def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(project):
     assert run_workers(train, folder=project) == [0], log_of(project)
     weights = weights_of(project)
@@ -78,7 +79,7 @@ def test_an_interrupted_training_ends_with_the_weights_of_one_that_was_not(proje
     assert "resuming after epoch 1 of 3" in log_of(project)
     assert all(torch.equal(weights[name], value) for name, value in weights_of(project).items())
     assert results == (project / PREDICTIONS / "results.json").read_bytes()
-    assert len(curve_of(project, "train/loss")) == 3
+    assert len(curve_of(project / CURVES, "train/loss")) == 3
     panels = sorted(path.name for path in (project / PREDICTIONS / "panel").iterdir())
     assert panels == ["001.png", "002.png"]  # of the validations after epochs 2 and 3
     assert (project / MODEL / "progress.png").stat().st_size > 1000
@@ -88,9 +89,9 @@ def test_training_lowers_the_loss_and_finds_the_vessel(tmp_path):
     write_dataset(tmp_path, train=4)
     small(tmp_path, epochs=25, contrast=0, val_every=25, lr=0.01)
     assert run_workers(train, folder=tmp_path) == [0], log_of(tmp_path)
-    losses = curve_of(tmp_path, "train/loss")
+    losses = curve_of(tmp_path / CURVES, "train/loss")
     assert np.mean(losses[-3:]) < 0.8 * np.mean(losses[:3])
-    assert curve_of(tmp_path, "val/dice_semantic")[-1] > 0.6
+    assert curve_of(tmp_path / CURVES, "val/dice_semantic")[-1] > 0.6
 
 
 def test_the_answers_are_what_the_scores_read(project):

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch")
 if not torch.cuda.is_available():
     pytest.skip("needs a CUDA device", allow_module_level=True)
 
-from detector_case import REPOSITORY, set_train, write_dataset, write_params  # noqa: E402
+from detector_case import REPOSITORY, curve_of, set_train, write_dataset, write_params  # noqa: E402
 
 STAGE = [
     *("-m", "stages.launch", "-m", "stages.train_phase1", "--dataset", "dataset"),
@@ -53,8 +53,7 @@ def trained(root: Path, **variables: str) -> dict[str, Any]:
 
 
 def curve(root: Path, name: str) -> list[float]:
-    lines = (root / f"curves/plots/metrics/{name}.tsv").read_text().splitlines()[1:]
-    return [float(line.split("\t")[1]) for line in lines]
+    return curve_of(root / "curves", name)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,7 @@ torch = pytest.importorskip("torch")
 
 # Imported here, so that forked workers need not.
 import fvcore.common.param_scheduler  # noqa: E402, F401
-from detector_case import run_workers, write_dataset, write_params  # noqa: E402
-from ruamel.yaml import YAML  # noqa: E402
+from detector_case import curve_of, run_workers, set_train, write_dataset, write_params  # noqa: E402
 
 from sam3_angio.detector import build  # noqa: E402
 from sam3_angio.detector.training import TREE, Outs, session, train_phase  # noqa: E402
@@ -31,18 +30,13 @@ def trained(root, phase, **settings):
     root.mkdir()
     write_dataset(root, train=4, val=1)
     write_params(root, contrast=0, **phase)
-    yaml, path = YAML(), root / "params.yaml"
-    params = yaml.load(path.read_text(encoding="utf-8"))
-    params["train"].update(settings)
-    with path.open("w", encoding="utf-8") as stream:
-        yaml.dump(params, stream)
+    set_train(root, **settings)
     assert run_workers(train, folder=root) == [0], (root / "rank0.log").read_text()
     return root
 
 
 def first_epoch(root, name):
-    curve = (root / f"curves/plots/metrics/train/{name}.tsv").read_text().splitlines()
-    return float(curve[1].split("\t")[1])
+    return curve_of(root / "curves", f"train/{name}")[0]
 
 
 def test_a_step_in_two_parts_has_the_loss_and_the_gradient_of_one_in_one(tmp_path):
@@ -78,8 +72,7 @@ def test_a_training_with_moments_of_8_bits_has_the_curve_of_one_with_32(tmp_path
     last = {}
     for kind in ("adamw", "adamw8bit"):
         root = trained(tmp_path / kind, phase, optimizer=kind)
-        curve = (root / "curves/plots/metrics/train/loss.tsv").read_text().splitlines()[1:]
-        values = [float(line.split("\t")[1]) for line in curve]
+        values = curve_of(root / "curves", "train/loss")
         assert values[-1] < 0.9 * values[0]
         last[kind] = values[-1]
     assert last["adamw8bit"] != last["adamw"]

@@ -17,6 +17,7 @@ torch = pytest.importorskip("torch")
 # Imported here, so that forked workers need not.
 import fvcore.common.param_scheduler  # noqa: E402, F401
 from detector_case import (  # noqa: E402
+    curve_of,
     forget_training,
     run_workers,
     start_workers,
@@ -174,8 +175,7 @@ def test_training_lowers_the_loss(tmp_path):
     write_dataset(tmp_path, train=4)
     write_params(tmp_path, epochs=12, contrast=0, val_every=12)
     assert run_workers(train, folder=tmp_path) == [0], log_of(tmp_path)
-    curve = (tmp_path / "curves/plots/metrics/train/loss.tsv").read_text().splitlines()
-    losses = [float(line.split("\t")[1]) for line in curve[1:]]
+    losses = curve_of(tmp_path / "curves", "train/loss")
     assert np.mean(losses[-3:]) < 0.7 * np.mean(losses[:3])
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -145,18 +145,17 @@ def score_phase4(inputs: Phase4Inputs, rule: SegmentRule, workers: int = 0) -> t
         for query in read_predictions(inputs.predictions)
         if query.category_id
     }
-    annotated = {
-        (mark.image_id, mark.category_id): mark.segmentation for mark in labels.annotations
-    }
-    true = true_masks(inputs.truth)
-    jobs = [
-        replace(
-            _segment(image, inputs, answers, rule),
-            annotated=annotated.get((image.id, image.cass_segment)),
-            true=true.get((image.frame_id, image.cass_segment)),
-        )
-        for image in sorted(labels.images, key=lambda image: image.frame_id)
-    ]
+    frame_ids = {image.id: image.frame_id for image in labels.images}
+    masks = _Masks(
+        annotated={
+            (frame_ids[mark.image_id], mark.category_id): mark.segmentation
+            for mark in labels.annotations
+        },
+        predicted={place: answer_mask(query, rule) for place, query in answers.items()},
+        true=true_masks(inputs.truth),
+    )
+    images = sorted(labels.images, key=lambda image: image.frame_id)
+    jobs = [_segment(image, inputs, masks) for image in images]
     expert, truth = read_expert(inputs.dataset), read_true_lesions(inputs.truth)
     return tuple(
         _frame(job, measured, expert.get(job.image.frame_id), truth, answers)
@@ -164,20 +163,24 @@ def score_phase4(inputs: Phase4Inputs, rule: SegmentRule, workers: int = 0) -> t
     )
 
 
-def _segment(
-    image: ImageEntry,
-    inputs: Phase4Inputs,
-    answers: Mapping[tuple[str, int], Query],
-    rule: SegmentRule,
-) -> Segment:
-    asked = answers.get((image.frame_id, image.cass_segment))
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Masks:
+    """Masks of segments by frame and CASS number."""
+
+    annotated: Mapping[tuple[str, int], Rle]
+    predicted: Mapping[tuple[str, int], Rle | None]
+    true: Mapping[tuple[str, int], Rle]
+
+
+def _segment(image: ImageEntry, inputs: Phase4Inputs, masks: _Masks) -> Segment:
+    place = (image.frame_id, image.cass_segment)
     contour = inputs.contours / f"{image.frame_id}.json"
     return Segment(
         image=image,
         picture=inputs.dataset / "val" / "images" / image.file_name,
-        annotated=None,
-        predicted=None if asked is None else answer_mask(asked, rule),
-        true=None,
+        annotated=masks.annotated.get(place),
+        predicted=masks.predicted.get(place),
+        true=masks.true.get(place),
         contour=contour if contour.is_file() else None,
     )
 
