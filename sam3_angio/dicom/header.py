@@ -1,9 +1,9 @@
 """What the elements of an angiographic run mean, and whether they can be meant.
 
-Sources: PS3.3 C.7.6.3 (Image Pixel), C.8.7.1 (X-Ray Image), C.8.7.5 (XA Positioner), C.11.1 and
-C.11.2 (Rescale and VOI LUT). A wrong description of the pixels is refused. Wrong geometry (NaN,
-zero, negative or impossible numbers) is dropped and reported as a warning, because it can be had
-from elsewhere; it is never passed on.
+Sources: PS3.3 C.7.6.3 (Image Pixel), C.7.6.11 (Display Shutter), C.8.7.1 (X-Ray Image), C.8.7.5 (XA
+Positioner), C.11.1 and C.11.2 (Rescale and VOI LUT). A wrong description of the pixels is refused.
+Wrong geometry (NaN, zero, negative or impossible numbers) is dropped and reported as a warning,
+because it can be had from elsewhere; it is never passed on.
 
 Conventions
 -----------
@@ -33,6 +33,8 @@ SOP_CLASS, MODALITY, STUDY = 0x00080016, 0x00080060, 0x0020000D
 SID, SOD, MAGNIFICATION, DETECTOR_SPACING = 0x00181110, 0x00181111, 0x00181114, 0x00181164
 MOTION, PRIMARY, SECONDARY = 0x00181500, 0x00181510, 0x00181511
 PRIMARY_INCREMENT, SECONDARY_INCREMENT = 0x00181520, 0x00181521
+SHUTTER_SHAPE, SHUTTER_LEFT, SHUTTER_RIGHT = 0x00181600, 0x00181602, 0x00181604
+SHUTTER_UPPER, SHUTTER_LOWER = 0x00181606, 0x00181608
 RELATIONSHIP, CENTER, WIDTH, VOI_FUNCTION = 0x00281040, 0x00281050, 0x00281051, 0x00281056
 BURNED_IN = 0x00280301
 INTERCEPT, SLOPE, VOI_LUT = 0x00281052, 0x00281053, 0x00283010
@@ -129,6 +131,16 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Shutter:
+    """Edges of a rectangular shutter as stored: columns and rows, counted from 1."""
+
+    left: int
+    right: int
+    upper: int
+    lower: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunHeader:
     """The facts of a run.
 
@@ -149,6 +161,8 @@ class RunHeader:
         where it says nothing that is defined.
     has_overlays : bool
         Drawings, often text, lie beside the pixels. They are not read.
+    shutter : Shutter or None
+        Where the header names the four edges of a rectangular one.
     geometry : Geometry
     display : Display
     warnings : tuple of (str, str)
@@ -166,6 +180,7 @@ class RunHeader:
     intensity_relationship: str
     burned_in: BurnedIn
     has_overlays: bool
+    shutter: Shutter | None
     geometry: Geometry
     display: Display
     warnings: tuple[tuple[str, str], ...]
@@ -220,6 +235,7 @@ def run_header(data_set: DataSet) -> RunHeader:
         intensity_relationship=facts.code(RELATIONSHIP),
         burned_in=_burned_in(facts),
         has_overlays=data_set.has_overlays,
+        shutter=_shutter(facts),
         geometry=_geometry(facts, warnings),
         display=_display(facts),
         warnings=tuple(warnings),
@@ -317,6 +333,17 @@ def _require_angiogram(facts: _Facts) -> None:
 def _burned_in(facts: _Facts) -> BurnedIn:
     said: dict[str, BurnedIn] = {"YES": "YES", "NO": "NO"}
     return said.get(facts.code(BURNED_IN).upper(), "")
+
+
+def _shutter(facts: _Facts) -> Shutter | None:
+    """Return a rectangular shutter; it is a hint, so that an unusable one is none."""
+    edges = (SHUTTER_LEFT, SHUTTER_RIGHT, SHUTTER_UPPER, SHUTTER_LOWER)
+    texts = ["\\".join(facts.texts(edge)) for edge in edges]
+    is_usable = all(re.fullmatch(r"[+-]?\d{1,6}", text) for text in texts)
+    if facts.texts(SHUTTER_SHAPE) != ["RECTANGULAR"] or not is_usable:
+        return None
+    left, right, upper, lower = map(int, texts)
+    return Shutter(left=left, right=right, upper=upper, lower=lower)
 
 
 def _bits(facts: _Facts) -> tuple[int, int]:

@@ -6,7 +6,8 @@ around them nor the frames before and after: zeros or noise where bytes were los
 
 The last question is asked in two steps, so that it costs a fraction of decoding: a look at the
 frame itself, and only where that finds something odd (a collimator's edge, a burned-in letter, a
-wire, or damage) the neighbouring frames are decoded, which show all of these but damage.
+wire, or damage) the neighbouring frames are decoded, which show all of these but damage. Where a
+shutter blanks the edges, only its opening is looked at (:mod:`~sam3_angio.dicom.shutter`).
 
 What cannot be found: noise in the low bytes of an uncompressed or RLE frame, which looks like the
 noise of the picture. The manifest's SHA-256 is the guard against that.
@@ -22,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sam3_angio.dicom.decode import Pixels
+from sam3_angio.dicom.shutter import WHOLE, Opening
 from sam3_angio.dicom.tags import UnreadableError
 
 Neighbours = Callable[[], Sequence[Pixels]]
@@ -111,7 +113,9 @@ def _least_difference_around(flat: Pixels, distance: int) -> float:
     return min(_difference_at(flat, distance + offset) for offset in offsets)
 
 
-def require_like_neighbours(pixels: Pixels, neighbours: Neighbours) -> None:
+def require_like_neighbours(
+    pixels: Pixels, neighbours: Neighbours, opening: Opening = WHOLE
+) -> None:
     """Refuse a frame with stretches that fit neither its own rows nor the frames around it.
 
     Parameters
@@ -120,12 +124,15 @@ def require_like_neighbours(pixels: Pixels, neighbours: Neighbours) -> None:
         The frame.
     neighbours : callable
         Decodes up to two frames that are close in time; called only if the frame looks odd.
+    opening : tuple of slice
+        Rows and columns that are looked at.
 
     Raises
     ------
     UnreadableError
         If part of the picture is in no other frame.
     """
+    pixels = pixels[opening]
     if pixels.shape[1] < STRETCH_PX:
         return
     largest = int(pixels.max())
@@ -134,7 +141,7 @@ def require_like_neighbours(pixels: Pixels, neighbours: Neighbours) -> None:
     usual, most = _usual(oddness), (largest >> spare_bits) * STRETCH_PX
     odd = oddness > max(_ODD_TIMES * usual, _ODD_SHARE * most)
     is_noisy = usual > _NOISY_SHARE * most
-    others = list(neighbours()) if is_noisy or odd.any() else []
+    others = [other[opening] for other in neighbours()] if is_noisy or odd.any() else []
     if not others:
         return
     if is_noisy and usual > _NOISY_TIMES * max(_usual(_oddness(o, spare_bits)) for o in others):
@@ -148,10 +155,12 @@ def require_like_neighbours(pixels: Pixels, neighbours: Neighbours) -> None:
     if alone.any():  # an edge that all have may be brighter in one, where contrast has moved
         theirs = [_oddness(other, spare_bits)[odd] for other in others]
         alone &= np.min(theirs, axis=0) < oddness[odd] / 4
-    _refuse_rows(np.nonzero(odd)[0][alone])
+    _refuse_rows(np.nonzero(odd)[0][alone], opening)
 
 
-def require_no_zeroed_bytes(pixels: Pixels, neighbours: Neighbours) -> None:
+def require_no_zeroed_bytes(
+    pixels: Pixels, neighbours: Neighbours, opening: Opening = WHOLE
+) -> None:
     """Refuse a frame in which the low bytes of some pixels in a row are zero as in no other frame.
 
     Noise does that nowhere but where a picture is cut off at a round value, over whole areas and
@@ -159,7 +168,7 @@ def require_no_zeroed_bytes(pixels: Pixels, neighbours: Neighbours) -> None:
 
     Parameters
     ----------
-    pixels, neighbours
+    pixels, neighbours, opening
         As in :func:`require_like_neighbours`.
 
     Raises
@@ -167,14 +176,15 @@ def require_no_zeroed_bytes(pixels: Pixels, neighbours: Neighbours) -> None:
     UnreadableError
         If bytes were lost.
     """
-    if not _may_have_zeroed_bytes(pixels.ravel()):
+    pixels = pixels[opening]
+    if not pixels.size or not _may_have_zeroed_bytes(pixels.ravel()):
         return
     zero = _zero_bytes(pixels)
     others = neighbours() if _in_runs(zero).any() else []
     for other in others:
-        zero &= ~_zero_bytes(other)
+        zero &= ~_zero_bytes(other[opening])
     if others:
-        _refuse_rows(np.flatnonzero(_in_runs(zero)) // pixels.shape[1])
+        _refuse_rows(np.flatnonzero(_in_runs(zero)) // pixels.shape[1], opening)
 
 
 def _may_have_zeroed_bytes(flat: Pixels) -> bool:
@@ -198,8 +208,9 @@ def _in_runs(found: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return found
 
 
-def _refuse_rows(rows: NDArray[np.intp]) -> None:
+def _refuse_rows(rows: NDArray[np.intp], opening: Opening) -> None:
     if len(rows):
+        rows = rows + (opening[0].start or 0)
         message = (
             f"pixels in rows {rows.min()} to {rows.max()} fit neither what is around them nor the "
             "frames before and after."

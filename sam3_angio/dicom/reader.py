@@ -30,6 +30,7 @@ from sam3_angio.dicom.plausibility import (
     require_picture,
     require_width,
 )
+from sam3_angio.dicom.shutter import opening_of
 from sam3_angio.dicom.structure import FrameMap, frame_map
 from sam3_angio.dicom.tags import UnreadableError
 from sam3_angio.errors import DataError, Fault
@@ -169,12 +170,13 @@ def _require_plausible(run: Run, frame_index: int, code: bytes, pixels: Pixels) 
     def pictures() -> list[Pixels]:
         return [picture for _code, picture in coded()]
 
+    opening = opening_of(pixels, run.header.shutter)
     require_picture(pixels)
     require_intact(code, pixels, run.header, coded)
     if run.header.transfer_syntax in WITHOUT_SIZE:
         require_width(pixels)
-        require_no_zeroed_bytes(pixels, pictures)
-    require_like_neighbours(pixels, pictures)
+        require_no_zeroed_bytes(pixels, pictures, opening)
+    require_like_neighbours(pixels, pictures, opening)
 
 
 def read_run_header(path: Path, *, name: str) -> RunHeader:
