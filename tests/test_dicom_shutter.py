@@ -13,21 +13,24 @@ from sam3_angio.dicom.plausibility import require_like_neighbours, require_no_ze
 from sam3_angio.dicom.shutter import WHOLE, opening_of
 from sam3_angio.errors import DataError
 
-# Free are rows 16 to 79 and columns 24 to 103, counted from 0.
-FREE = np.s_[16:80, 24:104]
-COVERED_LINES = Shutter(left=24, right=105, upper=16, lower=81)
-FREE_LINES = Shutter(left=25, right=104, upper=17, lower=80)
+# Free are rows 16 to 79 and columns 21 to 103, counted from 0.
+FREE = np.s_[16:80, 21:104]
+COVERED_LINES = Shutter(left=21, right=105, upper=16, lower=81)
+FREE_LINES = Shutter(left=22, right=104, upper=17, lower=80)
 HEADER = {
     "ShutterShape": "RECTANGULAR",
-    "ShutterLeftVerticalEdge": "24",
+    "ShutterLeftVerticalEdge": "21",
     "ShutterRightVerticalEdge": "105",
     "ShutterUpperHorizontalEdge": "16",
     "ShutterLowerHorizontalEdge": "81",
 }
 
 
-def shuttered(bits=12):
+def shuttered(bits=12, *, penumbra=True):
+    """Return a run that is blanked beyond its blades, whose penumbra is two rows wide, if any."""
     run = pictures(3, bits=bits)
+    for row, passes in ((16, 0.5), (17, 0.9), (78, 0.9), (79, 0.5)) if penumbra else ():
+        run[:, row] = run[:, row] * passes
     free = np.zeros(run.shape[1:], dtype=bool)
     free[FREE] = True
     run[:, ~free] = 0
@@ -36,7 +39,7 @@ def shuttered(bits=12):
 
 @pytest.mark.parametrize("shutter", [COVERED_LINES, FREE_LINES])
 def test_the_opening_is_found_where_header_and_picture_agree(shutter):
-    assert opening_of(shuttered()[0], shutter) == (slice(16, 80), slice(24, 104))
+    assert opening_of(shuttered()[0], shutter) == (slice(16, 80), slice(21, 104))
 
 
 def test_a_blade_that_is_not_in_the_picture_has_its_edge_beyond_it():
@@ -53,7 +56,7 @@ def _last_row_lost(frame):
 
 
 def _first_column_lost(frame):
-    frame[:, 24] = 0
+    frame[:, 21] = 0
 
 
 def _something_beyond(frame):
@@ -73,12 +76,13 @@ def test_no_shutter_and_a_frame_of_one_value_leave_the_whole():
     assert opening_of(np.zeros((96, 128), np.uint8), COVERED_LINES) == WHOLE
 
 
+@pytest.mark.parametrize("penumbra", [True, False])
 @pytest.mark.parametrize("bits", [8, 12])
-def test_the_edge_of_the_shutter_costs_no_look_at_the_neighbours(bits):
+def test_the_edge_of_the_shutter_costs_no_look_at_the_neighbours(bits, penumbra):
     def neighbours():
         raise AssertionError("neighbours were asked for")
 
-    frame = shuttered(bits)[1]
+    frame = shuttered(bits, penumbra=penumbra)[1]
     require_like_neighbours(frame, neighbours, opening_of(frame, COVERED_LINES))
     require_no_zeroed_bytes(frame, neighbours, opening_of(frame, COVERED_LINES))
     with pytest.raises(AssertionError, match="neighbours"):
@@ -90,7 +94,7 @@ def _zeros_inside(frame):
 
 
 def _zeros_at_the_upper_edge(frame):
-    frame[16, 24:80] = 0
+    frame[16, 21:80] = 0
 
 
 def _zeros_up_to_the_lower_edge(frame):
@@ -112,21 +116,27 @@ def _noise_at_the_last_row(frame):
     frame[79, 40:72] = random.integers(0, int(frame.max()) + 1, 32)
 
 
-DAMAGE = [
+def _zeros_beside_the_right_blade(frame):
+    frame[40, 98:104] = 0
+
+
+INSIDE = [
+    _zeros_beside_the_right_blade,
     _zeros_inside,
-    _zeros_at_the_upper_edge,
     _zeros_up_to_the_lower_edge,
     _noise_inside,
     _noise_where_nothing_is,
-    _noise_at_the_last_row,
 ]
+AT_THE_EDGE = [_zeros_at_the_upper_edge, _noise_at_the_last_row]
+CASES = [(damage, True) for damage in INSIDE]
+CASES += [(damage, False) for damage in INSIDE + AT_THE_EDGE]
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, RLELossless, JPEGLSLossless])
 @pytest.mark.parametrize("bits", [8, 12])
-@pytest.mark.parametrize("damage", DAMAGE)
-def test_damage_is_found_within_beyond_and_at_the_edges(tmp_path, damage, bits, syntax):
-    run = shuttered(bits)
+@pytest.mark.parametrize(("damage", "penumbra"), CASES)
+def test_damage_is_found_within_beyond_and_at_sharp_edges(tmp_path, damage, penumbra, bits, syntax):
+    run = shuttered(bits, penumbra=penumbra)
     intact = write_run(tmp_path / "intact.dcm", run, bits, syntax, **HEADER)
     assert np.array_equal(read_frame(intact, 1, name="run").pixels, run[1])
     damage(run[1])

@@ -10,7 +10,8 @@ wire, or damage) the neighbouring frames are decoded, which show all of these bu
 shutter blanks the edges, only its opening is looked at (:mod:`~sam3_angio.dicom.shutter`).
 
 What cannot be found: noise in the low bytes of an uncompressed or RLE frame, which looks like the
-noise of the picture. The manifest's SHA-256 is the guard against that.
+noise of the picture, and damage in the very rows of a strong edge that all frames have. The
+manifest's SHA-256 is the guard against that.
 """
 
 from __future__ import annotations
@@ -40,6 +41,11 @@ _ODD_SHARE = 0.08
 _NOISY_SHARE = 0.05
 #: ... and odder by this factor than those around it, is not a picture with noise, but noise.
 _NOISY_TIMES = 3.0
+
+#: Rows next to a shutter's edge that a blade's penumbra may dim: evenly over a stretch, ...
+_PENUMBRA_PX = 4
+#: ... and by at most this many times what it does to the middle one of the row's stretches.
+_PENUMBRA_TIMES = 2.5
 
 #: What sixteen lost bytes leave of 16-bit pixels at the least.
 _ZEROS_IN_A_ROW = 6
@@ -132,6 +138,7 @@ def require_like_neighbours(
     UnreadableError
         If part of the picture is in no other frame.
     """
+    opening = _of_whole_stretches(opening)
     pixels = pixels[opening]
     if pixels.shape[1] < STRETCH_PX:
         return
@@ -140,6 +147,8 @@ def require_like_neighbours(
     oddness = _oddness(pixels, spare_bits)
     usual, most = _usual(oddness), (largest >> spare_bits) * STRETCH_PX
     odd = oddness > max(_ODD_TIMES * usual, _ODD_SHARE * most)
+    if opening != WHOLE and odd.any():
+        odd &= ~_in_penumbra(pixels, oddness, spare_bits)
     is_noisy = usual > _NOISY_SHARE * most
     others = [other[opening] for other in neighbours()] if is_noisy or odd.any() else []
     if not others:
@@ -220,12 +229,44 @@ def _refuse_rows(rows: NDArray[np.intp], opening: Opening) -> None:
 
 def _oddness(pixels: Pixels, spare_bits: int) -> NDArray[np.uint16]:
     """Return by how much each stretch differs from the rows above and below."""
-    rows, last = max(1, _BAND_PX // pixels.shape[1]), len(pixels) - 1
-    mirrored = last - np.abs(last - np.abs(np.arange(-1, last + 2)))  # rows beyond the ends
-    bands = (pixels[mirrored[first : first + rows + 2]] for first in range(0, last + 1, rows))
+    rows, mirrored = max(1, _BAND_PX // pixels.shape[1]), _mirrored(len(pixels))
+    bands = (pixels[mirrored[first : first + rows + 2]] for first in range(0, len(pixels), rows))
     sums = [_stretch_sums(_bend(_narrow(band, spare_bits))) for band in bands]
     oddness: NDArray[np.uint16] = np.concatenate(sums) // 2
     return oddness
+
+
+def _of_whole_stretches(opening: Opening) -> Opening:
+    """Widen to where stretches begin and end; blank columns are odd nowhere."""
+    rows, columns = opening
+    if columns.start is None:
+        return opening
+    first, last = columns.start // STRETCH_PX, -(-columns.stop // STRETCH_PX)
+    return rows, slice(first * STRETCH_PX, last * STRETCH_PX)
+
+
+def _mirrored(rows: int) -> NDArray[np.intp]:
+    """Return the numbers of the rows from the one before the first to the one after the last."""
+    last = rows - 1
+    mirrored: NDArray[np.intp] = last - np.abs(last - np.abs(np.arange(-1, rows + 1)))
+    return mirrored
+
+
+def _in_penumbra(pixels: Pixels, oddness: NDArray[np.uint16], spare_bits: int) -> NDArray[np.bool_]:
+    """Find stretches at the upper and lower end that the blurred edge of a blade accounts for.
+
+    It bends all pixels of a stretch the same way, and those of its row by about as much; and it
+    leaves them their noise.
+    """
+    found = np.zeros(oddness.shape, dtype=bool)
+    mirrored, wide = _mirrored(len(pixels)), STRETCH_PX * oddness.shape[1]
+    for row in {*range(len(pixels))[:_PENUMBRA_PX], *range(len(pixels))[-_PENUMBRA_PX:]}:
+        bend = _bend(_narrow(pixels[mirrored[row : row + 3]], spare_bits))[0, :wide]
+        evenly = np.abs(bend.reshape(-1, STRETCH_PX).sum(axis=1)) // 2 == oddness[row]
+        varies = np.ptp(pixels[row, :wide].reshape(-1, STRETCH_PX), axis=1) > 0
+        is_usual = oddness[row] <= _PENUMBRA_TIMES * np.median(oddness[row])
+        found[row] = evenly & varies & is_usual
+    return found
 
 
 def _usual(oddness: NDArray[np.uint16]) -> float:
