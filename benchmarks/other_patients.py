@@ -1,0 +1,181 @@
+"""Trained models on patients that neither training nor any choice has seen.
+
+``python benchmarks/other_patients.py [--patients 26] [--seed 11] [--models models] [--markdown]``
+simulates patients from another seed, passes them through ``extract``, ``convert`` and ``split``,
+asks the models of Phases 1 and 2, and scores the answers as ``evaluate`` does. What was settled on
+the validation patients, such as a limit or a rule, is put to the test here.
+
+Values are means with intervals over patients; n counts frames, or phrases.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import torch.distributed as dist
+import typer
+from hydra.utils import instantiate
+from rich.console import Console
+from rich.table import Table
+from ruamel.yaml import YAML
+
+from sam3_angio.config import load_config
+from sam3_angio.detector.build import build, model_spec
+from sam3_angio.detector.checkpoint import load_weights
+from sam3_angio.detector.frames import load_frames, prepare
+from sam3_angio.detector.predict import predict
+from sam3_angio.detector.recipe import compose_recipe
+from sam3_angio.detector.run_folder import parameters_of
+from sam3_angio.detector.runtime import accelerator
+from sam3_angio.detector.runtime import prepare as prepare_runtime
+from sam3_angio.detector.training import TREE, Job, segments_job
+from sam3_angio.report.evaluation import Rules, rules_of
+from sam3_angio.scoring.cases import read_cases
+from sam3_angio.scoring.phase1 import summarise
+from sam3_angio.scoring.phase2 import AnswerRules, estimate_all, score_predictions
+from sam3_angio.scoring.statistics import Estimate
+from sam3_angio.scoring.tree import score_cases
+
+#: Nearly all patients; a part for training must not be empty.
+_SHARE = 0.9
+_TREE_METRICS = ("dice", "cldice", "hd95_mm")
+_SEGMENT_FIGURES = (
+    ("top1", "annotated"),
+    ("recall", "annotated"),
+    ("false_positives", "pooled"),
+    ("auc", "phrases"),
+    ("agreed_recall", "annotated"),
+    ("agreed_false_positives", "pooled"),
+    ("agreed_auc", "phrases"),
+    ("dice", "annotated"),
+    ("dice", "truth"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """The simulated patients' folders."""
+
+    data: Path
+    dataset: Path
+
+
+def simulated(folder: Path, patients: int, seed: int) -> Site:
+    """Simulate patients and bring them to the form that the training stages read."""
+    root = Path(__file__).parent.parent
+    yaml = YAML()
+    parameters = yaml.load((root / "params.yaml").read_text(encoding="utf-8"))
+    parameters["data"]["dicom_root"] = str(folder / "data" / "export" / "Angios")
+    parameters["split"]["val_fraction"] = _SHARE
+    with (folder / "params.yaml").open("w", encoding="utf-8") as stream:
+        yaml.dump(parameters, stream)
+    shutil.copytree(root / "stages", folder / "stages")
+    site = ("--manifest", "data/manifest.csv", "--labels", "data/labels")
+    drawn = ("--patients", str(patients), "--seed", str(seed))
+    commands = (
+        ("sam3_angio", "phantom", "--out", "data", *drawn),
+        ("stages.extract", *site, "--out", "frames", "--findings", "extract.csv"),
+        ("stages.convert", *site, "--geometry", "frames/geometry.csv", "--out", "converted",
+         "--findings", "convert.csv"),
+        ("stages.split", *site[:2], "--converted", "converted", "--frames", "frames",
+         "--out", "dataset"),
+    )  # fmt: skip
+    for command in commands:
+        subprocess.run((sys.executable, "-m", *command), cwd=folder, check=True)
+    return Site(data=folder / "data", dataset=folder / "dataset")
+
+
+def answered(job: Job, weights: Path, site: Site, folder: Path) -> Path:
+    """Write a model's answers of all frames; return their folder."""
+    parameters = parameters_of(load_config(), job.sections)
+    frames = load_frames(site.dataset, "val", job.labels)
+    spec = model_spec(parameters["model"]["size"], parameters["model"]["resolution"])
+    store, out = folder / f"store-{job.recipe}", folder / f"answers-{job.recipe}"
+    prepare(frames, spec.resolution_px, store)
+    run: dict[str, Any] = dict.fromkeys(("label", "folder", "curves"), "none")
+    run.update(accelerator=accelerator(), queries=spec.queries, frozen=[], remember_mb=0)
+    run.update(initial=None, train_store=str(store), val_store=str(store))
+    run.update(train_document=str(frames.document_path), val_document=str(frames.document_path))
+    recipe = compose_recipe(job.recipe, parameters, run)
+    model = build(parameters["model"]["size"], spec.resolution_px)
+    load_weights(model, weights)
+    device = torch.device(accelerator())
+    predict(
+        model.to(device),
+        instantiate(recipe.trainer.data.prediction),
+        instances=recipe.scratch.phase.instances,
+        device=device,
+        collate=instantiate(recipe.trainer.data.train.collate_fn),
+        out=out,
+    )
+    return out
+
+
+def tree_estimates(site: Site, answers: Path, rules: Rules) -> dict[str, Estimate]:
+    """Score the vessel tree against the truth."""
+    cases = read_cases(site.dataset, site.data / "truth", answers)
+    frames = score_cases(cases, rules.threshold, rules.processes)
+    scores = summarise(frames, rules.tree_from, rules.threshold, rules.resampling)
+    return {
+        f"tree, {found.metric}": found.estimate
+        for found in scores.groups
+        if found.metric in _TREE_METRICS
+        and (found.group, found.reference, found.source) == ("all", "truth", rules.tree_from)
+    }
+
+
+def segment_estimates(site: Site, answers: Path, rules: Rules) -> dict[str, Estimate]:
+    """Score the segments by name."""
+    how = AnswerRules(rule=rules.segment_from, threshold=rules.threshold, processes=rules.processes)
+    scores = score_predictions(site.dataset, site.data / "truth", answers, how)
+    found = estimate_all(scores, rules.resampling)
+    return {f"{name}, {of}": found[name, of] for name, of in _SEGMENT_FIGURES}
+
+
+def show(estimates: dict[str, Estimate], *, markdown: bool) -> None:
+    rows = [
+        (name, f"{found.mean:.3f}", f"{found.low:.3f} to {found.high:.3f}", str(found.n))
+        for name, found in estimates.items()
+    ]
+    columns = ("figure", "value", "interval", "n")
+    console = Console()
+    if markdown:
+        lines = [columns, ("---",) * len(columns), *rows]
+        console.print("\n".join(f"| {' | '.join(line)} |" for line in lines), markup=False)
+        return
+    table = Table(*columns, title="Patients of another seed")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def main(
+    patients: Annotated[int, typer.Option(help="Patients to simulate.")] = 26,
+    seed: Annotated[int, typer.Option(help="Not the training data's.")] = 11,
+    models: Annotated[Path, typer.Option(help="Holds phase1 and phase2.")] = Path("models"),
+    markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
+) -> None:
+    """Score the models of Phases 1 and 2 on patients of another seed."""
+    rules = rules_of(load_config())
+    prepare_runtime(threads=load_config().train.threads)
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        site = simulated(folder, patients, seed)
+        trees = answered(TREE, models / "phase1" / "checkpoint.pt", site, folder)
+        names = segments_job(models / "phase1")
+        segments = answered(names, models / "phase2" / "checkpoint.pt", site, folder)
+        estimates = tree_estimates(site, trees, rules) | segment_estimates(site, segments, rules)
+    dist.destroy_process_group()
+    show(estimates, markdown=markdown)
+
+
+if __name__ == "__main__":
+    typer.run(main)
