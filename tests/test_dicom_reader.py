@@ -5,6 +5,7 @@ import pydicom
 import pytest
 from pydicom.encaps import generate_frames
 from pydicom.uid import (
+    JPEG2000,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
     JPEGLossless,
@@ -26,7 +27,7 @@ from xa_files import (
     xa_dataset,
 )
 
-from sam3_angio.dicom import read_frame, read_run_header
+from sam3_angio.dicom import intact, read_frame, read_run_header
 from sam3_angio.errors import DataError
 
 ENCAPSULATED = [syntax for syntax in LOSSLESS if syntax not in NATIVE]
@@ -49,6 +50,19 @@ def test_a_frame_coded_with_loss_is_close_to_what_was_stored(tmp_path, syntax):
     path = write_run(tmp_path / "run.dcm", run, 12, syntax)
     difference = read_frame(path, 2, name="run").pixels.astype(int) - run[2]
     assert 0 < np.abs(difference).mean() < 60
+
+
+def test_a_frame_of_another_encoder_is_not_encoded_again(tmp_path, monkeypatch):
+    path = write_run(tmp_path / "run.dcm", pictures(bits=12), 12, JPEG2000)  # with other parameters
+    encoded, encode_again = [], intact._encoded
+
+    def noted(pixels, bits_stored):
+        encoded.append(pixels.shape)
+        return encode_again(pixels, bits_stored)
+
+    monkeypatch.setattr(intact, "_encoded", noted)
+    read_frame(path, 2, name="run")
+    assert set(encoded) <= {(64, 64)}
 
 
 @pytest.mark.parametrize("syntax", [*LOSSLESS, *LOSSY], ids=lambda uid: uid.name)

@@ -76,19 +76,35 @@ def _require_same_code(
     very bytes that it was read from (or, in a run of one frame, if its comment says so). Frames of
     other encoders and frames coded with loss cannot be checked in this way.
     """
-    again = _encoded(pixels, header)
+    if _coding(code) != _own_coding(pixels.dtype.str, header.bits_stored):
+        return
+    again = _encoded(pixels, header.bits_stored)
     if _main_header(again) != _main_header(code) or _tiles(again) == _tiles(code):
         return
     others = neighbours()
-    known = any(_tiles(_encoded(other, header)) == _tiles(its) for its, other in others)
+    known = any(_tiles(_encoded(other, header.bits_stored)) == _tiles(its) for its, other in others)
     if known or (not others and _COMMENT.search(code[:512])):
         raise damaged("the picture is not the one that was encoded; bytes inside have changed.")
 
 
-def _encoded(pixels: Pixels, header: RunHeader) -> bytes:
+def _encoded(pixels: Pixels, bits_stored: int) -> bytes:
     from openjpeg.utils import encode_array  # costs time that other syntaxes need not pay
 
-    return bytes(encode_array(pixels, bits_stored=header.bits_stored, codec_format=0))
+    return bytes(encode_array(pixels, bits_stored=bits_stored, codec_format=0))
+
+
+@lru_cache(maxsize=8)
+def _own_coding(dtype: str, bits_stored: int) -> bytes:
+    """Return the coding parameters of the encoder at hand, from a small picture."""
+    return _coding(_encoded(np.zeros((64, 64), dtype), bits_stored))
+
+
+def _coding(code: bytes) -> bytes:
+    """Return the main header without its comment and without the picture's and the tiles' sizes."""
+    header = _main_header(code)
+    start = header.find(b"\xff\x51")
+    length = int.from_bytes(header[start + 2 : start + 4], "big")
+    return header[: max(start, 0)] + header[start + 2 + length :]
 
 
 def _main_header(code: bytes) -> bytes:
