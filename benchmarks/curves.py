@@ -12,14 +12,15 @@ the figure that ``evaluate`` reports.
 
 from __future__ import annotations
 
+import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from rich.console import Console
-from rich.table import Table
+from result_table import show_table
 
 from sam3_angio.files import replacing
 
@@ -31,8 +32,10 @@ Points = list[tuple[float, float]]
 
 def read_curve(folder: Path, name: str) -> dict[int, float]:
     """Return a curve's values by epoch, from 0."""
-    lines = (folder / "plots" / "metrics" / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
-    return {int(step): float(value) for step, value in (line.split("\t") for line in lines[1:])}
+    path = folder / "plots" / "metrics" / f"{name}.tsv"
+    with path.open(encoding="utf-8", newline="") as stream:
+        _head, *lines = csv.reader(stream, delimiter="\t")
+    return {int(step): float(value) for step, value in lines}
 
 
 def points(metrics: Path, phase: str, figure: str) -> Points:
@@ -62,24 +65,24 @@ def draw(runs: dict[str, Path], path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def show(runs: dict[str, Path], *, markdown: bool) -> None:
-    columns = ("training", "phase", "figure", "minutes: value")
-    rows = [
-        (name, title, words, ", ".join(f"{m:.1f}: {v:.3f}" for m, v in points(metrics, phase, key)))
-        for phase, title in PHASES.items()
-        for key, words in FIGURES.items()
-        for name, metrics in runs.items()
-    ]
-    console = Console()
-    if markdown:
-        lines = [columns, ("---",) * len(columns), *rows]
-        text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-        console.print(text, markup=False, soft_wrap=True)
-        return
-    table = Table(*columns, title="Validation against minutes")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+def rows(runs: dict[str, Path]) -> Iterator[tuple[str, ...]]:
+    for phase, title in PHASES.items():
+        for figure, words in FIGURES.items():
+            for name, metrics in runs.items():
+                found = points(metrics, phase, figure)
+                yield name, title, words, ", ".join(f"{m:.1f}: {v:.3f}" for m, v in found)
+
+
+def folders(runs: list[str]) -> dict[str, Path]:
+    """Return the folder of each name; refuse what is not NAME=FOLDER with curves in it."""
+    found = {name: Path(folder) for name, _, folder in (run.partition("=") for run in runs)}
+    faulty = [name for name, folder in found.items() if not (folder / "phase1" / "plots").is_dir()]
+    if faulty:
+        message = (
+            f"no learning curves for {', '.join(faulty)}; give NAME=FOLDER, as default=metrics"
+        )
+        raise typer.BadParameter(message)
+    return found
 
 
 def main(
@@ -88,10 +91,11 @@ def main(
     markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
 ) -> None:
     """Show the learning curves of several trainings over minutes."""
-    folders = {name: Path(folder) for name, _, folder in (run.partition("=") for run in runs)}
-    show(folders, markdown=markdown)
+    found = folders(runs)
+    columns = ("training", "phase", "figure", "minutes: value")
+    show_table("Validation against minutes", columns, rows(found), markdown=markdown)
     if out is not None:
-        draw(folders, out)
+        draw(found, out)
 
 
 if __name__ == "__main__":

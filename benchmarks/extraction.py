@@ -43,8 +43,7 @@ from pydicom.uid import (
     RLELossless,
     XRayAngiographicImageStorage,
 )
-from rich.console import Console
-from rich.table import Table
+from result_table import show_table
 
 from sam3_angio.dicom import read_frame, read_run_header
 from sam3_angio.dicom.decode import codec
@@ -213,18 +212,6 @@ def cells(row: Timing) -> list[str]:
     ]
 
 
-def report(rows: list[Timing], *, markdown: bool) -> None:
-    console = Console(width=None if not markdown else 200)
-    if markdown:
-        lines = [COLUMNS, ["---"] * len(COLUMNS), *map(cells, rows)]
-        console.print("\n".join(f"| {' | '.join(line)} |" for line in lines), markup=False)
-        return
-    table = Table(*COLUMNS, title="One frame of a run")
-    for row in rows:
-        table.add_row(*cells(row))
-    console.print(table)
-
-
 def main(
     frames: Annotated[int, typer.Option(help="Frames of a synthetic run.")] = 60,
     repeats: Annotated[int, typer.Option(help="Rounds.")] = 9,
@@ -236,7 +223,7 @@ def main(
         folder = Path(scratch)
         paths = synthetic(folder, frames) | present(data)
         rows = [timing(name, path, repeats, folder) for name, path in paths.items()]
-    report(rows, markdown=markdown)
+    show_table("One frame of a run", COLUMNS, map(cells, rows), markdown=markdown)
 
 
 if __name__ == "__main__":

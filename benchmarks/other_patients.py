@@ -16,26 +16,23 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 import torch.distributed as dist
 import typer
 from hydra.utils import instantiate
-from rich.console import Console
-from rich.table import Table
+from omegaconf import OmegaConf
+from result_table import show_table
 from ruamel.yaml import YAML
 
 from sam3_angio.config import load_config
-from sam3_angio.detector.build import build, model_spec
+from sam3_angio.detector.build import build
 from sam3_angio.detector.checkpoint import load_weights
 from sam3_angio.detector.frames import load_frames, prepare
 from sam3_angio.detector.predict import predict
-from sam3_angio.detector.recipe import compose_recipe
-from sam3_angio.detector.run_folder import parameters_of
 from sam3_angio.detector.runtime import accelerator
 from sam3_angio.detector.runtime import prepare as prepare_runtime
-from sam3_angio.detector.training import TREE, Job, segments_job
 from sam3_angio.report.evaluation import Rules, rules_of
 from sam3_angio.scoring.cases import read_cases
 from sam3_angio.scoring.phase1 import summarise
@@ -92,24 +89,20 @@ def simulated(folder: Path, patients: int, seed: int) -> Site:
     return Site(data=folder / "data", dataset=folder / "dataset")
 
 
-def answered(job: Job, weights: Path, site: Site, folder: Path) -> Path:
-    """Write a model's answers of all frames; return their folder."""
-    parameters = parameters_of(load_config(), job.sections)
-    frames = load_frames(site.dataset, "val", job.labels)
-    spec = model_spec(parameters["model"]["size"], parameters["model"]["resolution"])
-    store, out = folder / f"store-{job.recipe}", folder / f"answers-{job.recipe}"
-    prepare(frames, spec.resolution_px, store)
-    run: dict[str, Any] = dict.fromkeys(("label", "folder", "curves"), "none")
-    run.update(accelerator=accelerator(), queries=spec.queries, frozen=[], remember_mb=0)
-    run.update(initial=None, train_store=str(store), val_store=str(store))
-    run.update(train_document=str(frames.document_path), val_document=str(frames.document_path))
-    recipe = compose_recipe(job.recipe, parameters, run)
-    model = build(parameters["model"]["size"], spec.resolution_px)
-    load_weights(model, weights)
+def answered(model: Path, labels: str, site: Site, out: Path) -> Path:
+    """Write a published model's answers of all frames, asked as after its training."""
+    recipe = OmegaConf.load(model / "config.yaml")
+    size, side_px = recipe.scratch.model.size, recipe.scratch.model.resolution
+    frames, store = load_frames(site.dataset, "val", labels), out.with_suffix(".store")
+    prepare(frames, side_px, store)
+    asked = recipe.trainer.data.prediction
+    asked.ann_file, asked.coco_json_loader.store = str(frames.document_path), str(store)
+    detector = build(size, side_px)
+    load_weights(detector, model / "checkpoint.pt")
     device = torch.device(accelerator())
     predict(
-        model.to(device),
-        instantiate(recipe.trainer.data.prediction),
+        detector.to(device),
+        instantiate(asked),
         instances=recipe.scratch.phase.instances,
         device=device,
         collate=instantiate(recipe.trainer.data.train.collate_fn),
@@ -139,21 +132,9 @@ def segment_estimates(site: Site, answers: Path, rules: Rules) -> dict[str, Esti
     return {f"{name}, {of}": found[name, of] for name, of in _SEGMENT_FIGURES}
 
 
-def show(estimates: dict[str, Estimate], *, markdown: bool) -> None:
-    rows = [
-        (name, f"{found.mean:.3f}", f"{found.low:.3f} to {found.high:.3f}", str(found.n))
-        for name, found in estimates.items()
-    ]
-    columns = ("figure", "value", "interval", "n")
-    console = Console()
-    if markdown:
-        lines = [columns, ("---",) * len(columns), *rows]
-        console.print("\n".join(f"| {' | '.join(line)} |" for line in lines), markup=False)
-        return
-    table = Table(*columns, title="Patients of another seed")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+def row(name: str, found: Estimate) -> tuple[str, ...]:
+    interval = f"{found.low:.3f} to {found.high:.3f}"
+    return name, f"{found.mean:.3f}", interval, str(found.n), str(found.patients)
 
 
 def main(
@@ -169,12 +150,13 @@ def main(
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         site = simulated(folder, patients, seed)
-        trees = answered(TREE, models / "phase1" / "checkpoint.pt", site, folder)
-        names = segments_job(models / "phase1")
-        segments = answered(names, models / "phase2" / "checkpoint.pt", site, folder)
-        estimates = tree_estimates(site, trees, rules) | segment_estimates(site, segments, rules)
+        trees = answered(models / "phase1", "vessel_tree", site, folder / "trees")
+        names = answered(models / "phase2", "segments", site, folder / "names")
+        estimates = tree_estimates(site, trees, rules) | segment_estimates(site, names, rules)
     dist.destroy_process_group()
-    show(estimates, markdown=markdown)
+    columns = ("figure", "value", "interval", "n", "patients")
+    rows = (row(name, found) for name, found in estimates.items())
+    show_table(f"Patients of seed {seed}", columns, rows, markdown=markdown)
 
 
 if __name__ == "__main__":

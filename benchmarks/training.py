@@ -45,8 +45,7 @@ import torch
 import typer
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from rich.console import Console
-from rich.table import Table
+from result_table import show_table
 from sam3.model.sam3_image import Sam3Image
 from sam3.model.utils.misc import copy_data_to_device
 from sam3.train.data.coco_json_loaders import COCO_FROM_JSON
@@ -435,14 +434,7 @@ def show(found: Mapping[str, Measured | None], shared: Conditions, markdown: boo
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "the CPU"
     limit = "" if shared.limit_gb is None else f", of which {shared.limit_gb:g} GB"
     title = f"Model {shared.size} at {shared.resolution_px} px on {device}{limit}"
-    if markdown:
-        lines = [HEAD, ("---", *["---:"] * (len(HEAD) - 1)), *rows]
-        typer.echo(f"{title}\n\n" + "\n".join("| " + " | ".join(line) + " |" for line in lines))
-        return
-    table = Table(*HEAD, title=title)
-    for line in rows:
-        table.add_row(*line)
-    Console().print(table)
+    show_table(title, HEAD, rows, markdown=markdown)
 
 
 def fresh_processes() -> BaseContext:

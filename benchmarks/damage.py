@@ -1,0 +1,96 @@
+"""Damaged frames of a data set's runs: what is found, with and without regard for shutters.
+
+``python benchmarks/damage.py [--data data] [--every 3] [--seed 5] [--markdown]`` decodes the middle
+frame of every third run, damages its pixels in five ways, one at a time (16 or 64 bytes zeroed or
+random, four rows exchanged), and asks the checks of a decoded picture: of the whole frame, and
+inside the opening that its shutter leaves. It counts what each finds, what each refuses of the
+intact frames, and for how many of those each looks at the neighbours.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from result_table import show_table
+
+from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, decode
+from sam3_angio.dicom.plausibility import require_like_neighbours, require_no_zeroed_bytes
+from sam3_angio.dicom.reader import Run, opened_run
+from sam3_angio.dicom.shutter import WHOLE, Opening, opening_of
+from sam3_angio.dicom.tags import UnreadableError
+
+COLUMNS = ("frame", "n", "whole: refused", "opening: refused", "only by one", "whole: neighbours",
+           "opening: neighbours")  # fmt: skip
+
+
+def damaged(pixels: Pixels, random: np.random.Generator) -> Iterator[tuple[str, Pixels]]:
+    """Yield the frame in each kind of damage that changes it."""
+    for count in (16, 64):
+        length = count // pixels.itemsize
+        start = random.integers(0, pixels.size - length)
+        for kind in ("zeroed", "random"):
+            copy = pixels.copy()
+            noise = random.integers(0, int(pixels.max()) + 1, length)
+            copy.reshape(-1)[start : start + length] = noise if kind == "random" else 0
+            yield f"{count} bytes {kind}", copy
+    copy, row = pixels.copy(), random.integers(0, len(pixels) // 2 - 4)
+    copy[row : row + 4] = pixels[row + len(pixels) // 2 :][:4]
+    yield "four rows exchanged", copy
+
+
+def refused(
+    run: Run, pixels: Pixels, others: Sequence[Pixels], opening: Opening
+) -> tuple[bool, bool]:
+    """Return whether a frame is refused, and whether its neighbours were looked at."""
+    looks = []
+
+    def neighbours() -> Sequence[Pixels]:
+        looks.append(True)
+        return others
+
+    try:
+        if run.header.transfer_syntax in WITHOUT_SIZE:
+            require_no_zeroed_bytes(pixels, neighbours, opening)
+        require_like_neighbours(pixels, neighbours, opening)
+    except UnreadableError:
+        return True, bool(looks)
+    return False, bool(looks)
+
+
+def judge(path: Path, random: np.random.Generator, found: dict[str, Counter[str]]) -> None:
+    """Count what is found in one run's middle frame."""
+    with opened_run(path) as run:
+        index = run.header.frames // 2
+        intact = decode(run.code(index), run.header)
+        others = [picture for _code, picture in run.neighbours(index)]
+        for kind, pixels in (("intact", intact), *damaged(intact, random)):
+            if kind != "intact" and np.array_equal(pixels, intact):
+                continue
+            whole, looked = refused(run, pixels, others, WHOLE)
+            opening = opening_of(pixels, run.header.shutter)
+            inside, looked_inside = refused(run, pixels, others, opening)
+            counts = (1, whole, inside, whole != inside, looked, looked_inside)
+            found.setdefault(kind, Counter()).update(dict(zip(COLUMNS[1:], counts, strict=True)))
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="Folder with runs.")] = Path("data"),
+    every: Annotated[int, typer.Option(help="Take every so many runs.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the damage.")] = 5,
+    markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
+) -> None:
+    """Count damaged frames that are found."""
+    random, found = np.random.default_rng(seed), dict[str, Counter[str]]()
+    for path in sorted(data.rglob("*.dcm"))[::every]:
+        judge(path, random, found)
+    rows = [(kind, *(str(counts[name]) for name in COLUMNS[1:])) for kind, counts in found.items()]
+    show_table("Frames that are refused", COLUMNS, rows, markdown=markdown)
+
+
+if __name__ == "__main__":
+    typer.run(main)
