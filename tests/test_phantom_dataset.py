@@ -16,6 +16,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.pixels import pixel_array
+from ruamel.yaml import YAML
 
 from sam3_angio.coco import decode_mask, load_document
 from sam3_angio.errors import ConfigError
@@ -31,6 +32,8 @@ from sam3_angio.phantom.site import COLUMNS, TABLE_NAME, run_path
 from sam3_angio.phantom.xa_file import RLE, UNCOMPRESSED
 
 SEED = 24  # three patients with few runs
+RECORDED = Path(__file__).with_name("phantom_recorded.json")
+DATA_DVC = Path(__file__).parents[1] / "data.dvc"
 
 
 def hashes(folder: Path) -> dict[str, str]:
@@ -61,6 +64,16 @@ def local(data: Path, windows_path: str) -> Path:
 def test_two_processes_write_the_same_bytes_as_one(data, tmp_path):
     write_phantom(tmp_path / "data", patients=3, seed=SEED, processes=2)
     assert hashes(tmp_path / "data") == hashes(data)
+
+
+def test_the_data_are_those_that_were_recorded_with_the_data_set_of_dvc(data):
+    recorded = json.loads(RECORDED.read_text(encoding="utf-8"))
+    (committed,) = YAML(typ="safe").load(DATA_DVC.read_text(encoding="utf-8"))["outs"]
+    written = "".join(f"{digest}  {name}\n" for name, digest in hashes(data).items())
+    assert {
+        "three patients, SHA-256": hashlib.sha256(written.encode()).hexdigest(),
+        "data.dvc, MD5": committed["md5"],
+    } == recorded, "after `sam3-angio phantom --out data --force` and `dvc add data`, record both"
 
 
 def test_a_patient_is_the_same_whatever_the_number_of_patients(data, tmp_path):

@@ -304,6 +304,7 @@ def test_nothing_personal_is_in_the_cache_but_the_data_themselves(clone):
         assert not _leaks(path.read_bytes()), path.name
 
 
+@pytest.mark.slow  # three patients of it: tests/test_phantom_dataset.py
 def test_the_committed_data_are_what_the_generator_writes(tmp_path):
     fresh = Clone(tmp_path)
     fresh.run("python", "-m", "sam3_angio", "phantom", "--out", "data")
