@@ -59,6 +59,8 @@ SYNTAXES = {
     JPEG2000Lossless: "JPEG 2000",
 }
 SIZES = ((512, 8), (1024, 12))
+#: What a JPEG 2000 frame, the last of the syntaxes, says of its encoder; both are of one length.
+OURS, THEIRS = b"Created by OpenJPEG", b"Produced elsewhere!"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +173,9 @@ def synthetic(folder: Path, frames: int) -> dict[str, Path]:
             name = f"{short} {size}² {bits} bit"
             paths[name] = folder / f"{len(paths)}.dcm"
             write_run(paths[name], run, bits, syntax)
+        foreign = f"{name}, another encoder"  # whose frames are not encoded again
+        paths[foreign] = folder / f"{len(paths)}.dcm"
+        paths[foreign].write_bytes(paths[name].read_bytes().replace(OURS, THEIRS))
     return paths
 
 
