@@ -31,11 +31,13 @@ lint: environment
 
 environment: .venv/installed
 
+# Compiled at once: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE, as in many
+# containers), each worker would otherwise compile PyTorch for itself, ten seconds a process.
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 repro") if not (3, 11) <= sys.version_info[:2] < (3, 14) else None'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/python -m uv pip install --quiet --require-hashes --python $(BIN)/python -r requirements.lock
+	$(BIN)/python -m uv pip install --quiet --require-hashes --compile-bytecode --python $(BIN)/python -r requirements.lock
 	$(BIN)/python -m uv pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	$(BIN)/python -c 'from pathlib import Path; Path(".venv/installed").touch()'
 
