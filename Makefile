@@ -32,7 +32,7 @@ lint: environment
 environment: .venv/installed
 
 # Compiled at once: where Python may not write bytecode (PYTHONDONTWRITEBYTECODE, as in many
-# containers), each worker would otherwise compile PyTorch for itself, ten seconds a process.
+# containers), each worker would otherwise compile PyTorch for itself.
 .venv/installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11, 3.12 or 3.13 is needed: make PYTHON=python3.12 repro") if not (3, 11) <= sys.version_info[:2] < (3, 14) else None'
 	$(PYTHON) -m venv .venv

@@ -59,7 +59,7 @@ SYNTAXES = {
     JPEG2000Lossless: "JPEG 2000",
 }
 SIZES = ((512, 8), (1024, 12))
-#: What a JPEG 2000 frame, the last of the syntaxes, says of its encoder; both are of one length.
+#: What a JPEG 2000 frame says of its encoder, and another one of the same length.
 OURS, THEIRS = b"Created by OpenJPEG", b"Produced elsewhere!"
 
 
@@ -173,9 +173,13 @@ def synthetic(folder: Path, frames: int) -> dict[str, Path]:
             name = f"{short} {size}² {bits} bit"
             paths[name] = folder / f"{len(paths)}.dcm"
             write_run(paths[name], run, bits, syntax)
-        foreign = f"{name}, another encoder"  # whose frames are not encoded again
-        paths[foreign] = folder / f"{len(paths)}.dcm"
-        paths[foreign].write_bytes(paths[name].read_bytes().replace(OURS, THEIRS))
+            if syntax == JPEG2000Lossless:
+                content = paths[name].read_bytes()
+                if content.count(OURS) != frames:
+                    raise RuntimeError("the encoder's comment is not in each frame")
+                foreign = f"{name}, another encoder"  # whose frames are not encoded again
+                paths[foreign] = folder / f"{len(paths)}.dcm"
+                paths[foreign].write_bytes(content.replace(OURS, THEIRS))
     return paths
 
 
