@@ -40,8 +40,9 @@ def answer(image_id=1, *, presence=0.9, marked=(), there=None, asked="proximal L
     )
 
 
-def sample(value):
-    return SimpleNamespace(images=[SimpleNamespace(data=torch.full((3, SIDE_PX, SIDE_PX), value))])
+def sample(grey):
+    data = torch.full((1, SIDE_PX, SIDE_PX), grey, dtype=torch.uint8)
+    return SimpleNamespace(images=[SimpleNamespace(data=data)])
 
 
 def middle_of(tile, row):
@@ -93,7 +94,7 @@ def test_the_same_frames_are_shown_each_time_and_no_more_than_there_are():
 
 
 def test_a_panel_holds_all_of_its_frames():
-    samples = [sample(-1.0), sample(0.0), sample(1.0), sample(0.0)]
+    samples = [sample(0), sample(128), sample(255), sample(128)]
     found = [answer(n, there=()) for n in (4, 5, 6, 7)]
     panel = draw_panel(samples, (0, 1, 2, 3), found)
     assert panel.shape[1] == 3 * 240

@@ -129,6 +129,24 @@ def test_the_certain_phrases_have_the_losses_that_they_have_alone():
     assert float(alone["loss_rival"]) == 0
 
 
+@pytest.mark.parametrize("shown", [[True, False, True], [False, False, False]])
+def test_queries_that_show_nothing_are_left_out_at_no_change_of_loss_and_gradient(shown):
+    random = torch.Generator().manual_seed(1)
+    start = torch.randn(3, 1, 4, 4, generator=random)
+    marks = torch.tensor([[[1, 1, 0, 0]] * 8] * 3).repeat(1, 1, 2).bool()
+    marks &= torch.tensor(shown)[:, None, None]
+    targets = {"semantic_masks": marks, "is_exhaustive": torch.ones(3, dtype=torch.bool)}
+    found = []
+    for get_loss in (semantic_loss().get_loss, super(SemanticLoss, semantic_loss()).get_loss):
+        logits = start.clone().requires_grad_()
+        losses = get_loss({"semantic_seg": logits, "presence_logit": None}, targets)
+        total = losses["loss_semantic_seg"] + losses["loss_semantic_dice"]
+        total.backward()
+        found.append((total.detach(), logits.grad))
+    assert torch.allclose(found[0][0], found[1][0])
+    assert torch.allclose(found[0][1], found[1][1])
+
+
 @pytest.fixture
 def sample(tmp_path):
     dataset = write_segments(tmp_path)

@@ -6,7 +6,8 @@ the published one differ in numbers only and share their module names.
 
 Conventions
 -----------
-Images are ``(B, 3, R, R)`` floats, normalised by mean 0.5 and deviation 0.5. The vision
+Images are ``(B, 1, R, R)`` bytes, or ``(B, 3, R, R)`` floats, normalised by mean 0.5 and deviation
+0.5. The vision
 transformer's grid has ``R / patch_px`` cells a side; masks come out at four times that grid.
 
 References
@@ -38,12 +39,13 @@ from sam3.model.position_encoding import PositionEmbeddingSine
 from sam3.model.sam3_image import Sam3Image
 from sam3.model.text_encoder_ve import TextTransformer, VETextEncoder
 from sam3.model.tokenizer_ve import SimpleTokenizer
-from sam3.model.vitdet import DropPath, ViT
+from sam3.model.vitdet import DropPath
 from sam3.model.vl_combiner import SAM3VLBackbone
 from sam3.train.matcher import BinaryHungarianMatcherV2
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from sam3_angio.detector.grey import GreyViT
 from sam3_angio.detector.low_rank import add_low_rank
 from sam3_angio.detector.remembered import remember
 from sam3_angio.detector.thrifty import ThriftySam3Image
@@ -354,7 +356,7 @@ def _attention(spec: ModelSpec, *, batch_first: bool) -> MultiheadAttentionWrapp
 
 
 def _vision(spec: ModelSpec) -> Sam3DualViTDetNeck:
-    trunk = ViT(
+    trunk = GreyViT(
         img_size=spec.resolution_px,
         pretrain_img_size=spec.tile * spec.patch_px,
         patch_size=spec.patch_px,

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
@@ -84,8 +83,7 @@ def draw_panel(samples: Samples, places: Sequence[int], found: Iterable[Answer])
 
 
 def _grey(samples: Samples, place: int) -> NDArray[np.uint8]:
-    values = samples[place].images[0].data[0]
-    return np.asarray(((values + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).numpy())
+    return np.asarray(samples[place].images[0].data[0].numpy())
 
 
 def draw_tile(picture: NDArray[np.uint8], answers: Sequence[Answer]) -> Image.Image:

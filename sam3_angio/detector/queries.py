@@ -242,7 +242,7 @@ def _warp(values: NDArray[np.float32], turn: NDArray[np.float64], border: int) -
 
 
 class ToTensors:
-    """Last step: the picture as normalised floats, the boxes of the masks.
+    """Last step: the picture as a tensor of one channel of bytes, the boxes of the masks.
 
     A target that the augmentation moved out of the picture leaves its query. Each query gets a
     semantic target: the union of its masks or, where it is not certain what the frame shows of it,
@@ -253,8 +253,7 @@ class ToTensors:
         """Convert a sample in place."""
         del epoch
         image = sample.images[0]
-        values = torch.from_numpy(image.data.values).float().div_(127.5).sub_(1)
-        image.data = values.expand(3, *values.shape)
+        image.data = torch.from_numpy(image.data.values)[None]
         boxes = [mask_box(target.segment) for target in image.objects]
         for target, box in zip(image.objects, boxes, strict=True):
             if box is not None:
@@ -262,7 +261,9 @@ class ToTensors:
         for query in sample.find_queries:
             query.object_ids_output = [k for k in query.object_ids_output if boxes[k] is not None]
             marked = query.object_ids_output if query.is_exhaustive else range(len(boxes))
-            query.semantic_target = _union([image.objects[k].segment for k in marked], values.shape)
+            query.semantic_target = _union(
+                [image.objects[k].segment for k in marked], image.data.shape[1:]
+            )
         sample.raw_images = None
         return sample
 

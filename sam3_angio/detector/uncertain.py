@@ -64,17 +64,24 @@ class PhraseLoss(IABCEMdetr):  # type: ignore[misc]
 
 
 class SemanticLoss(SemanticSegCriterion):  # type: ignore[misc]
-    """SAM 3's loss of the semantic mask, and what uncertain queries claim of the label."""
+    """SAM 3's loss of the semantic mask, and what uncertain queries claim of the label.
+
+    The stock loss takes the mean over the queries that show something, and computes the others at
+    the picture's size all the same; they are left out here beforehand.
+    """
 
     def get_loss(self, out_dict: Any, targets: Any) -> dict[str, torch.Tensor]:
         """Return the losses by name."""
         certain, masks = targets["is_exhaustive"], out_dict["semantic_seg"]
-        if bool(certain.all()):
+        marks = targets["semantic_masks"]
+        if marks is None or not len(marks):  # of other loaders, which leave it to the loss
             losses: dict[str, torch.Tensor] = super().get_loss(out_dict, targets)
             return {**losses, "loss_rival": masks.new_zeros(())}
-        marks = targets["semantic_masks"]
-        sure = {**out_dict, "semantic_seg": masks[certain]}
-        losses = super().get_loss(sure, {"semantic_masks": marks[certain]})
+        counted = certain & marks.flatten(1).any(dim=1)
+        if not counted.any():
+            counted = certain & (certain.cumsum(0) == 1)  # one, whose losses come out as zero
+        shown = {**out_dict, "semantic_seg": masks[counted]}
+        losses = super().get_loss(shown, {"semantic_masks": marks[counted]})
         return {**losses, "loss_rival": _claim(masks[~certain], marks[~certain])}
 
 
@@ -87,7 +94,7 @@ def _claim(masks: torch.Tensor, marks: torch.Tensor) -> torch.Tensor:
         Logits.
     marks : (B, R, R) tensor of bool
     """
-    if not marks.any():
+    if not marks.any():  # of no query, too
         return masks.new_zeros(())
     logits = functional.interpolate(
         masks.float(), size=marks.shape[-2:], mode="bilinear", align_corners=False

@@ -30,6 +30,7 @@ from sam3.train.data.sam3_image_dataset import Datapoint
 from torch import nn
 from torch.utils.data import DataLoader
 
+from sam3_angio.detector.grey import normalised
 from sam3_angio.detector.predict import dice
 from sam3_angio.detector.progress import TrainingProgress
 from sam3_angio.detector.queries import PreparedFrames
@@ -59,7 +60,7 @@ class Batch:
 def collate(samples: Sequence[Datapoint]) -> Batch:
     """Make a batch of samples as Phase 1 has them: one grey channel, one mask a frame."""
     return Batch(
-        pictures=torch.stack([sample.images[0].data[:1] for sample in samples]),
+        pictures=torch.stack([normalised(sample.images[0].data) for sample in samples]),
         masks=torch.stack([_tree(sample) for sample in samples]),
         image_ids=tuple(
             int(sample.find_queries[0].inference_metadata.original_image_id) for sample in samples
@@ -69,7 +70,7 @@ def collate(samples: Sequence[Datapoint]) -> Batch:
 
 def _tree(sample: Datapoint) -> torch.Tensor:
     picture = sample.images[0]
-    mask = torch.zeros_like(picture.data[:1])
+    mask = torch.zeros(picture.data.shape)
     for target in picture.objects:
         mask = torch.maximum(mask, target.segment[None].to(mask.dtype))
     return mask

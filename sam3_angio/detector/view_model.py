@@ -141,11 +141,10 @@ class ExemplarSam3Image(_ViewSam3Image):
         return torch.cat([nothing, *(self._encode_some(stage, part) for part in some)])
 
     def _encode_some(self, stage: ViewStage, places: Sequence[int]) -> torch.Tensor:
-        # The range of values is that of ToTensors.
-        values = stage.exemplar_pictures[places][:, None].float().div_(127.5).sub_(1)
+        values = stage.exemplar_pictures[places][:, None]
         count = len(values)
         with torch.no_grad():
-            seen = self.backbone.forward_image(values.expand(-1, 3, -1, -1))
+            seen = self.backbone.forward_image(values)
         _, features, positions, sizes = self._get_img_feats(
             seen, torch.arange(count, device=values.device)
         )
