@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -262,6 +263,22 @@ def test_a_worker_that_skips_a_step_takes_the_training_down(project):
     assert run_workers(skipping, folder=project, count=2) == [1, 1]
     for rank in range(2):
         assert "The workers are not at the same step" in log_of(project, rank)
+
+
+def test_a_slow_disk_is_waited_for_longer_than_a_worker_that_hangs(project):
+    def slowly():
+        save, join = torch.save, training.joined
+
+        def saved(*content, **options):
+            time.sleep(6)
+            save(*content, **options)
+
+        torch.save = saved
+        training.joined = lambda _: join(3)
+        train()
+
+    write_params(project, batch_size=1, epochs=2)
+    assert run_workers(slowly, folder=project, count=2) == [0, 0], log_of(project)
 
 
 def test_each_worker_draws_its_own_random_numbers_and_again_the_same():

@@ -33,7 +33,7 @@ from sam3_angio.detector.runtime import seed_everything
 from sam3_angio.detector.sharing import on_every_machine
 from sam3_angio.detector.step_parts import InParts, average_gradients
 from sam3_angio.detector.targets import give_shape
-from sam3_angio.detector.workers import require_same_step
+from sam3_angio.detector.workers import patient_group, require_same_step
 from sam3_angio.errors import AngioError, Fault
 from sam3_angio.files import replacing
 
@@ -338,6 +338,11 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
     def _state_folder(self) -> Path:
         return Path(self.checkpoint_conf.save_dir)
 
+    def save_checkpoint(self, epoch: int, checkpoint_names: list[str] | None = None) -> None:
+        """Let worker 0 write the state; the others wait, however long its disk takes."""
+        super().save_checkpoint(epoch, checkpoint_names)
+        dist.barrier(group=patient_group())
+
     def _save_checkpoint(self, checkpoint: dict[str, Any], checkpoint_path: str) -> None:
         """Write the state, and the weights if they are the best so far.
 
@@ -378,7 +383,6 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         with self._progress:
             super().run()
         if self.kept_epoch + 1 < len(self.history):
-            dist.barrier()  # worker 0 has written them
             on_every_machine(self._best_weights(self.kept_epoch))
             load_weights(self.model.module, self._best_weights(self.kept_epoch))
 
