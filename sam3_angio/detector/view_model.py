@@ -17,6 +17,7 @@ view as a :class:`~sam3_angio.detector.view_batch.ViewStage`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -66,12 +67,12 @@ def build(
     return ready_to_train(model, freeze, remember_mb, sparing)
 
 
-class _ViewSam3Image(ThriftySam3Image):
+class _ViewSam3Image(ThriftySam3Image, ABC):
     """Adds a vector to the prompt's tokens."""
 
+    @abstractmethod
     def view_of(self, stage: ViewStage) -> torch.Tensor:
         """Return what is known of the view, (queries, width)."""
-        raise NotImplementedError
 
     def _encode_prompt(
         self, backbone_out: Any, find_input: ViewStage, *args: Any, **options: Any
