@@ -46,7 +46,7 @@ from sam3_angio.detector.run_folder import (
     runs_root,
     versions,
 )
-from sam3_angio.detector.runtime import accelerator, be_deterministic
+from sam3_angio.detector.runtime import accelerator, deterministic
 from sam3_angio.detector.runtime import prepare as prepare_runtime
 from sam3_angio.detector.unet import UNetTraining, confidence, describe
 from sam3_angio.detector.workers import joined, only_training
@@ -108,8 +108,7 @@ def _alone() -> Iterator[None]:
     """Be the one worker, with the threads of all."""
     settings = load_config().train
     prepare_runtime(settings.workers * settings.threads)
-    be_deterministic()
-    with joined(settings.timeout_s), only_training(runs_root()):
+    with deterministic(), joined(settings.timeout_s), only_training(runs_root()):
         yield
 
 

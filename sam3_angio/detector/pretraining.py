@@ -31,7 +31,7 @@ from sam3_angio.detector.drawn import FAMILIES, DrawnScenes
 from sam3_angio.detector.predict import answers, dice, enlarge, own_share
 from sam3_angio.detector.recipe import compose_recipe
 from sam3_angio.detector.run_folder import Origin, code_digests, runs_root, versions
-from sam3_angio.detector.runtime import accelerator, be_deterministic, prepare
+from sam3_angio.detector.runtime import accelerator, deterministic, prepare
 from sam3_angio.detector.trainer import PhaseTrainer
 from sam3_angio.detector.workers import first_worker_does, joined, only_training
 from sam3_angio.files import replacing, sha256, write_json
@@ -79,8 +79,7 @@ def pretrain(out: Path) -> None:
     cv2.setNumThreads(1)  # the workers share the cores already
     settings = lesson_recipe(0, None).scratch.train
     prepare(settings.threads)
-    be_deterministic()
-    with joined(settings.timeout_s), only_training(runs_root()):
+    with deterministic(), joined(settings.timeout_s), only_training(runs_root()):
         folder = runs_root() / "pretrain" / _origin().fingerprint
         course = [_taught(number, folder) for number in range(len(lessons()))]
         trainer = course[-1]

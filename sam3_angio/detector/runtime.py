@@ -18,6 +18,8 @@ import os
 import random
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -102,14 +104,21 @@ def seed_everything(*parts: int) -> None:
     torch.manual_seed(int(words[1]))
 
 
-def be_deterministic() -> None:
-    """Ask PyTorch for algorithms that give equal bits on each run."""
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Ask PyTorch for algorithms that give equal bits on each run, also on one that is resumed.
+
+    A scripted function, as in ``sam3``'s losses of boxes, would run as it is written in the first
+    calls of a process and rewritten in later ones, with gradients that are rounded otherwise.
+    """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = False
     # The backward pass of grid sampling on CUDA has no deterministic form: warn, do not stop.
     torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     # Finds reads of memory that nobody wrote, by filling each new tensor: a tool for debugging.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        yield
 
 
 def die_with_parent() -> None:

@@ -35,7 +35,7 @@ from sam3_angio.detector.run_folder import (
     runs_root,
     versions,
 )
-from sam3_angio.detector.runtime import accelerator, be_deterministic
+from sam3_angio.detector.runtime import accelerator, deterministic
 from sam3_angio.detector.runtime import prepare as prepare_runtime
 from sam3_angio.detector.sharing import on_every_machine, require_alike
 from sam3_angio.detector.trainer import PhaseTrainer
@@ -144,8 +144,7 @@ def session() -> Iterator[None]:
     """
     config = load_config()
     prepare_runtime(config.train.threads)
-    be_deterministic()
-    with joined(config.train.timeout_s):
+    with deterministic(), joined(config.train.timeout_s):
         require_alike(config.model_dump(mode="json", exclude=_OF_A_MACHINE))
         with only_training(runs_root()):
             yield
