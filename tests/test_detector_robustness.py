@@ -315,7 +315,8 @@ def gradients(job, *, project, workers, batch_size):
 
 @pytest.mark.parametrize("recipe", ["phase1", "phase2"])
 def test_two_workers_have_the_gradients_of_one_with_twice_the_batch(recipe, tmp_path):
-    (write_dataset if recipe == "phase1" else write_segments)(tmp_path)
+    # all frames in the first step, whoever has them
+    (write_dataset if recipe == "phase1" else write_segments)(tmp_path, train=4)
     job = TREE if recipe == "phase1" else segments_job(Path("start"))
     write_params(tmp_path)
     if recipe == "phase2":
