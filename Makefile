@@ -19,8 +19,8 @@ repro: data
 	sam3-angio result
 
 test: environment lint
-	pytest -m "not pipeline and not slow" -n 2 --dist loadfile --no-loadscope-reorder
-	pytest -m "pipeline and not slow"
+	pytest -m "not pipeline and not slow" -n 2 --dist loadfile --no-loadscope-reorder --durations=12
+	pytest -m "pipeline and not slow" --durations=8
 
 lint: environment
 	ruff check .

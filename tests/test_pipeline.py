@@ -232,6 +232,7 @@ def test_an_experiment_changes_a_parameter_and_its_metrics_compare_with_the_bran
     clone.run("dvc", "checkout", "--quiet")
 
 
+@pytest.mark.slow  # five minutes
 def test_a_queued_sweep_runs_each_value(clone):
     clone.run("dvc", "exp", "run", "--queue", "--set-param", "evaluate.score_threshold=0.3,0.7")
     clone.run("dvc", "queue", "start", "--jobs", "1")
