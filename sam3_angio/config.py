@@ -256,10 +256,18 @@ class Phase3Config(NamedPhaseConfig):
     shuffled: ShuffledConfig
 
 
+def _may_say_segment(phrase: str) -> str:
+    rest = phrase.replace("{segment}", "", 1)
+    if "{" in rest or "}" in rest or not rest.strip():
+        raise ValueError("it must be words, with {segment} once or not at all, and no other braces")
+    return phrase
+
+
 class Phase4Config(NamedPhaseConfig):
     """Segments by name and their lesions."""
 
     start: Literal["auto", "phase2", "none"]
+    lesion_phrase: Annotated[str, Field(max_length=100), AfterValidator(_may_say_segment)]
 
 
 class BaselineConfig(_Section):

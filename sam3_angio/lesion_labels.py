@@ -35,6 +35,28 @@ _DENSE_PX = 0.25
 _MIN_POINTS = 2
 
 
+def asks_for_lesions(category_id: int) -> bool:
+    """Return whether a prompt's category is that of lesions.
+
+    Examples
+    --------
+    >>> [asks_for_lesions(category) for category in (0, 13, 100, 113)]
+    [False, False, True, True]
+    """
+    return category_id >= LESION_CATEGORY.id
+
+
+def segment_of(category_id: int) -> int | None:
+    """Return the segment whose lesions a prompt's category asks for; None if any segment's.
+
+    Examples
+    --------
+    >>> segment_of(113), segment_of(100)
+    (13, None)
+    """
+    return category_id - LESION_CATEGORY.id or None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
     """The expert's figures of one frame; the fields are the columns of ``measurements.csv``.

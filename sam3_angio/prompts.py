@@ -54,17 +54,25 @@ class Prompt:
     phrase : str
         What is meant, in plain words.
     category_id : int
-        Category of the annotations that answer it; a frame without any does not show it.
+        What is asked for.
     asked : str or None
         Words for the text encoder where they are others than the phrase.
     certain : bool
-        Whether a frame without an annotation of that category does not show it.
+        Whether a frame without an annotation that answers it does not show it.
+    answer_id : int or None
+        Category of the annotations that answer it, where that is not its own.
     """
 
     phrase: str
     category_id: int
     asked: str | None = None
     certain: bool = True
+    answer_id: int | None = None
+
+    @property
+    def answer_category(self) -> int:
+        """Category of the annotations that answer it; a frame without any does not show it."""
+        return self.category_id if self.answer_id is None else self.answer_id
 
     @property
     def text(self) -> str:

@@ -19,12 +19,13 @@ from sam3_angio.dicom import read_frame
 from sam3_angio.dicom.display import display_8bit
 from sam3_angio.dicom.picture import PictureSettings
 from sam3_angio.errors import ConfigError, DataError
-from sam3_angio.lesion_prompts import LESION_PROMPT
+from sam3_angio.lesion_prompts import lesion_prompts
 from sam3_angio.prompts import Prompt, segment_prompt
 from sam3_angio.scoring.cases import TreeCase
 from sam3_angio.scoring.predictions import Instance, Query
 from sam3_angio.scoring.tree import tree_mask
 
+(ANY_LESION,) = lesion_prompts("stenosis", ())
 RULES = Rules(tree_from="semantic", segment_from="semantic", threshold=0.5)
 DISPLAY = PictureSettings(percentile_low=0.5, percentile_high=99.5)
 SCALE = PixelSpacing(row_mm=0.2, column_mm=0.2, source="sod_sid")
@@ -177,7 +178,7 @@ def test_segments_are_those_that_are_said_to_be_there_by_number_and_measured():
         _answer(segment_prompt(12), 0.9, mask),
         _answer(segment_prompt(14), 0.49, mask),
         _answer(segment_prompt(1), 0.99, empty),
-        _answer(LESION_PROMPT, 0.99, mask),
+        _answer(ANY_LESION, 0.99, mask),
     ]
     found = segment_findings(answers, picture, SCALE, RULES)
     assert [(one.cass, one.score) for one in found] == [(12, 0.9), (13, 0.5)]
@@ -234,9 +235,12 @@ def test_a_stenosis_lies_in_the_segment_that_holds_most_of_it():
         picture, NO_SCALE, RULES,
     )  # fmt: skip
     instances = [(0.9, across), (0.6, apart), (0.55, np.zeros_like(mask)), (0.4, faint)]
-    answers = [_answer(LESION_PROMPT, 0.95, mask, instances)]
+    answers = [_answer(ANY_LESION, 0.95, mask, instances)]
     found = lesion_findings(answers, segments, RULES)
     assert [(lesion.score, lesion.cass) for lesion in found] == [(0.9, 12), (0.6, None)]
+    asked = [_answer(one, 0.95, mask, instances) for one in lesion_prompts("{segment}", [13, 14])]
+    named = lesion_findings(asked, segments, RULES)
+    assert [(lesion.score, lesion.cass) for lesion in named] == [(0.9, 13), (0.6, 13)]
 
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from(["semantic", "best", "union"]))

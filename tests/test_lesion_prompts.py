@@ -10,9 +10,10 @@ import pytest
 from test_convert import Converted
 from test_lesion_labels import work  # noqa: F401 - a fixture
 
+from sam3_angio.anatomy import analysed_segments, segments
 from sam3_angio.coco import ImageEntry, load_document
 from sam3_angio.errors import ConfigError, DataError
-from sam3_angio.lesion_prompts import LESION_PROMPT, WithLesions
+from sam3_angio.lesion_prompts import WithLesions
 from sam3_angio.phase4_start import (
     StartChoice,
     StartScores,
@@ -49,17 +50,30 @@ def test_every_frame_is_asked_for_its_lesion_and_negatives_stay_as_they_were() -
         phrases_per_image=1,
         seed=1,
     )
-    with_lesions = WithLesions(plain)
-    for annotated in ({13}, {13, 100}):
-        prompts = with_lesions(IMAGE, annotated, 2)
-        assert prompts[:-1] == plain(IMAGE, {13}, 2)
-        assert prompts[-1] == LESION_PROMPT
+    for phrase, said, category in (
+        ("stenosis", "stenosis", 100),
+        ("{segment} stenosis", "mid LAD stenosis", 113),
+    ):
+        with_lesions = WithLesions(plain, phrase=phrase)
+        for annotated in ({13}, {13, 100}):
+            *others, lesion = with_lesions(IMAGE, annotated, 2)
+            assert tuple(others) == plain(IMAGE, {13}, 2)
+            assert (lesion.phrase, lesion.category_id) == (said, category)
+            assert lesion.answer_category == 100
+            assert lesion.certain
 
 
-def test_the_predictions_ask_for_everything() -> None:
-    prompts = WithLesions(AllQuestions(asked="analysed", wrong=("wug",)))(IMAGE, {13}, 0)
-    assert len(prompts) == 16
-    assert {prompt.category_id for prompt in prompts} >= {0, 13, 100}
+def test_the_predictions_ask_for_the_lesions_of_the_artery() -> None:
+    plain = AllQuestions(asked="analysed", wrong=("wug",))
+    everything = WithLesions(plain, phrase="{segment} stenosis", asked="analysed")
+    prompts = everything(IMAGE, {13, 100}, 0)
+    own = {number for number in analysed_segments() if segments()[number].artery == "LCA"}
+    lesions = [prompt for prompt in prompts if prompt.category_id > 100]
+    assert len(prompts) == 15 + len(lesions)
+    assert {prompt.category_id - 100 for prompt in lesions} == own
+    answered = [prompt.category_id for prompt in lesions if prompt.answer_category == 100]
+    assert answered == [113]
+    assert len(WithLesions(plain, phrase="stenosis", asked="analysed")(IMAGE, {13}, 0)) == 16
 
 
 def test_findings_hold_the_frames_of_which_both_are_known(work: Converted) -> None:  # noqa: F811

@@ -20,7 +20,7 @@ from sam3_angio.acquisition import PixelSpacing
 from sam3_angio.anatomy import segments as anatomy
 from sam3_angio.detector.found import BoolArray, PhraseAnswer
 from sam3_angio.errors import DataError
-from sam3_angio.lesion_labels import LESION_CATEGORY
+from sam3_angio.lesion_labels import asks_for_lesions, segment_of
 from sam3_angio.qca import QcaResult, measure, profile_from_frame
 from sam3_angio.results import LesionFinding, SegmentFinding, TreeFinding
 
@@ -112,14 +112,24 @@ def _iou(one: SegmentFinding, other: SegmentFinding) -> float:
 def lesion_findings(
     answers: Iterable[PhraseAnswer], segments: Sequence[SegmentFinding], rules: Rules
 ) -> tuple[LesionFinding, ...]:
-    """Return the stenoses that the model outlined, each in the segment that holds most of it."""
-    return tuple(
-        LesionFinding(mask=found.mask, score=found.score, cass=_holder(found.mask, segments))
-        for answer in answers
-        if answer.prompt.category_id == LESION_CATEGORY.id
-        for found in answer.instances
-        if found.score >= rules.threshold and found.mask.any()
-    )
+    """Return the stenoses that the model outlined, each in its segment.
+
+    That is the one that it was asked for, which must have been found, or the one that holds most of
+    the mask where it was asked for a stenosis anywhere.
+    """
+    known = {segment.cass for segment in segments}
+    lesions = []
+    for answer in answers:
+        if not asks_for_lesions(answer.prompt.category_id):
+            continue
+        asked = segment_of(answer.prompt.category_id)
+        if asked is not None and asked not in known:
+            continue
+        for found in answer.instances:
+            if found.score >= rules.threshold and found.mask.any():
+                cass = _holder(found.mask, segments) if asked is None else asked
+                lesions.append(LesionFinding(mask=found.mask, score=found.score, cass=cass))
+    return tuple(lesions)
 
 
 def _segment_mask(answer: PhraseAnswer, rules: Rules) -> BoolArray:

@@ -90,7 +90,7 @@ def _jobs(config: Config) -> Iterator[Job]:
     yield TREE
     yield segments_job(nowhere)
     yield from arm_jobs(config, nowhere).values()
-    yield findings_job(nowhere)
+    yield findings_job(nowhere, config)
 
 
 def _frames(dataset: Path, job: Job) -> int | None:

@@ -8,21 +8,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sam3_angio.config import load_config
+from sam3_angio.config import Config, load_config
 from sam3_angio.detector.sharing import told_by_first
 from sam3_angio.detector.training import Job, Outs, session, train_phase
 from sam3_angio.detector.workers import first_worker_does
+from sam3_angio.lesion_prompts import lesion_prompts
 from sam3_angio.phase4_start import choose_start, write_choice
+from sam3_angio.prompts import segment_numbers
 
 
-def findings_job(start: Path) -> Job:
+def findings_job(start: Path, config: Config) -> Job:
     """Return the training of Phase 4.
 
     Parameters
     ----------
     start : Path
         Folder of the model to start from.
+    config : Config
     """
+    numbers = segment_numbers(config.prompts.segments)
+    lesions = lesion_prompts(config.train_phase4.lesion_phrase, numbers)
     return Job(
         recipe="phase4",
         label="Phase 4",
@@ -30,6 +35,7 @@ def findings_job(start: Path) -> Job:
         labels="findings",
         start=start / "checkpoint.pt",
         ignored=("start",),
+        phrases=tuple(prompt.phrase for prompt in lesions),
     )
 
 
@@ -51,8 +57,9 @@ def train_findings(*, dataset: Path, models: Path, outs: Outs) -> None:
         code were edited meanwhile.
     """
     with session():
-        choice = first_worker_does(lambda: choose_start(load_config().train_phase4.start, models))
+        config = load_config()
+        choice = first_worker_does(lambda: choose_start(config.train_phase4.start, models))
         folder = told_by_first(lambda: choice and choice.folder)
-        train_phase(findings_job(models / folder), dataset=dataset, outs=outs)
+        train_phase(findings_job(models / folder, config), dataset=dataset, outs=outs)
         if choice is not None:
             write_choice(outs.predictions / "choice.json", choice)

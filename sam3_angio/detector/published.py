@@ -19,7 +19,8 @@ from sam3_angio.anatomy import TREE_PHRASE
 from sam3_angio.detector.build import ModelSpec, model_spec
 from sam3_angio.errors import ConfigError
 from sam3_angio.files import sha256
-from sam3_angio.lesion_prompts import LESION_PROMPT
+from sam3_angio.lesion_labels import LESION_CATEGORY
+from sam3_angio.lesion_prompts import lesion_prompts
 from sam3_angio.prompts import TREE_CATEGORY, Prompt, Segments, segment_numbers, segment_prompt
 from sam3_angio.view_prompts import SILENT, phrase_with_view, spell_view
 
@@ -59,6 +60,9 @@ class Published:
         How a phrase is asked; holds ``{phrase}`` and perhaps ``{view}``.
     round_deg : int
         Step to which the view is rounded.
+    lesion_phrase : str
+        How lesions are asked for, of each segment or of the frame
+        (:func:`~sam3_angio.lesion_prompts.lesion_prompts`); where none are, empty.
     """
 
     label: str
@@ -70,6 +74,7 @@ class Published:
     instances: int
     template: str
     round_deg: int
+    lesion_phrase: str
 
     @property
     def needs_view(self) -> bool:
@@ -86,8 +91,9 @@ class Published:
         """
         if self.task == "tree":
             return (Prompt(phrase=TREE_PHRASE, category_id=TREE_CATEGORY),)
-        plain = [segment_prompt(number) for number in segment_numbers(self.segments)]
-        plain += [LESION_PROMPT] if self.task == "findings" else []
+        numbers = segment_numbers(self.segments)
+        plain = [segment_prompt(number) for number in numbers]
+        plain += lesion_prompts(self.lesion_phrase, numbers) if self.lesion_phrase else ()
         said = "" if view is None else spell_view(view, self.round_deg)
         return tuple(
             Prompt(
@@ -106,6 +112,7 @@ class _Model(BaseModel):
 
 class _Phase(BaseModel):
     instances: Annotated[int, Field(ge=1)]
+    lesion_phrase: str = LESION_CATEGORY.name
 
 
 class _Prompts(BaseModel):
@@ -175,6 +182,7 @@ def read_published(path: Path) -> Published:
         instances=scratch.phase.instances,
         template=scratch.run.template,
         round_deg=scratch.run.round_deg,
+        lesion_phrase=scratch.phase.lesion_phrase if task == "findings" else "",
     )
 
 

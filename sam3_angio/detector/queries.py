@@ -105,7 +105,7 @@ class PromptedFrames:
     def _query(
         self, image_id: int, place: int, prompt: Prompt, marks: Sequence[Annotation]
     ) -> dict[str, Any]:
-        answers = [mark.id for mark in marks if mark.category_id == prompt.category_id]
+        answers = [mark.id for mark in marks if mark.category_id == prompt.answer_category]
         return {
             "id": place,
             "image_id": image_id,

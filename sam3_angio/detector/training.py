@@ -73,7 +73,7 @@ class Job:
     sections : tuple of str
         Sections of ``params.yaml`` that the result depends on; that of the phase is named
         ``train_...``.
-    labels : {"vessel_tree", "segments", "lesions"}
+    labels : {"vessel_tree", "segments", "findings"}
         Task of the data set.
     start : Path or None
         Weights to start from; None for those of ``model.checkpoint``.
@@ -81,6 +81,8 @@ class Job:
         Further values of the configuration's ``scratch.run``.
     ignored : tuple of str
         Keys of the phase's section that are not of this job.
+    phrases : tuple of str
+        Phrases of its own, for lesions.
     """
 
     recipe: str
@@ -90,6 +92,7 @@ class Job:
     start: Path | None = None
     run: Mapping[str, Any] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    phrases: tuple[str, ...] = ()
 
 
 #: Phase 1: the vessel tree.
@@ -298,6 +301,7 @@ def _require_short_phrases(plan: _Plan) -> None:
         for where, phrases in (
             ("prompts.wrong", parameters["prompts"]["wrong"]),
             ("negatives.phrases", plan.settings["negatives"]["phrases"]),
+            ("lesion_phrase", plan.job.phrases),
         )
         for phrase in phrases
         # The encoder adds a token at either end.

@@ -42,7 +42,7 @@ _TASKS = {
     1: "the vessel tree of a coronary angiogram, asked for as “coronary artery”",
     2: "coronary segments by name, such as “proximal LAD”",
     3: "coronary segments by name, in a model that was trained to compare ways of telling the view",
-    4: "coronary segments by name, and their lesions, asked for as “stenosis”",
+    4: "coronary segments by name, and their lesions, as `train_phase4.lesion_phrase` says",
 }
 
 _LIMITS = (

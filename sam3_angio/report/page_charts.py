@@ -187,7 +187,7 @@ def lesion_charts(metrics: Path, document: Mapping[str, Any]) -> Iterator[Chart]
         text = "FROC of lesions: sensitivity over false positives a frame"
         label = Label(name="froc", text=text, x="false positives a frame", y="sensitivity")
         svg = draw_lines(curves, label, marked=False)
-        note = "By the prompt “stenosis”, and by QCA of the predicted segment."
+        note = "By the prompt for lesions, and by QCA of the predicted segment."
         yield Chart(title="FROC of lesions", svg=svg, note=note)
 
 

@@ -2,8 +2,12 @@
 
 Agreement is scored on the frames with a lesion, by what was measured
 (:mod:`sam3_angio.scoring.qca_frames`) and by what it is compared with: ``truth`` or ``expert``. On
-the frames without one, the %DS that is found is false. Lesions are found in two ways: by the prompt
-``prompt`` ("stenosis", the masks' centres) and by ``qca`` (narrowings in the predicted segment).
+the frames without one, the %DS that is found is false. Lesions are found in two ways: by the
+``prompt`` (centres of the masks that answer it) and by ``qca`` (narrowings in the predicted
+segment).
+
+Where the prompt names the segment, the expert's lesion is looked for in the answer about the
+analysed segment alone, and the truth's in those about all segments.
 
 Conventions
 -----------
@@ -26,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sam3_angio.coco import ImageEntry, Rle, decode_mask, load_document
-from sam3_angio.lesion_labels import LESION_CATEGORY, Measured
+from sam3_angio.lesion_labels import Measured, asks_for_lesions, segment_of
 from sam3_angio.scoring.agreement import SEVERITY_PCT, agreement_figures, severity_kappa
 from sam3_angio.scoring.answers import SegmentRule, answer_mask, mask_ious
 from sam3_angio.scoring.lesions import (
@@ -145,6 +149,10 @@ def score_phase4(inputs: Phase4Inputs, rule: SegmentRule, workers: int = 0) -> t
         for query in read_predictions(inputs.predictions)
         if query.category_id
     }
+    said: dict[str, list[Query]] = {}
+    for (frame_id, category_id), query in answers.items():
+        if asks_for_lesions(category_id):
+            said.setdefault(frame_id, []).append(query)
     frame_ids = {image.id: image.frame_id for image in labels.images}
     masks = _Masks(
         annotated={
@@ -158,7 +166,7 @@ def score_phase4(inputs: Phase4Inputs, rule: SegmentRule, workers: int = 0) -> t
     jobs = [_segment(image, inputs, masks) for image in images]
     expert, truth = read_expert(inputs.dataset), read_true_lesions(inputs.truth)
     return tuple(
-        _frame(job, measured, expert.get(job.image.frame_id), truth, answers)
+        _frame(job, measured, expert.get(job.image.frame_id), truth, said.get(job.image.frame_id))
         for job, measured in zip(jobs, measure_segments(jobs, workers), strict=True)
     )
 
@@ -197,7 +205,7 @@ def _frame(
     measured: MeasuredSegment,
     expert: Measured | None,
     truth: TrueDiameters | None,
-    answers: Mapping[tuple[str, int], Query],
+    asked: Sequence[Query] | None,
 ) -> QcaFrame:
     image = job.image
     references: dict[Against, Figures] = {}
@@ -212,21 +220,19 @@ def _frame(
         if true is not None:
             references["truth"] = true
             lesions["truth"] = _true_lesions(truth, image.frame_id)
-    found: dict[Way, tuple[FoundLesion, ...]] = {"qca": _by_qca(measured)}
-    asked = answers.get((image.frame_id, LESION_CATEGORY.id))
-    if asked is not None:
-        found["prompt"] = _by_prompt(asked)
+    by_qca = _by_qca(measured)
+    hits: dict[tuple[Way, Against], Hits] = {}
+    for against, there in lesions.items():
+        hits["qca", against] = _hits(image, there, by_qca)
+        if asked is not None:
+            hits["prompt", against] = _hits(image, there, _by_prompt(image, asked, against))
     return QcaFrame(
         image=image,
         finding=finding,
         mask_dice=_dice(job.predicted, job.annotated),
         measured=measured,
         references=references,
-        hits={
-            (way, against): _hits(image, there, said)
-            for against, there in lesions.items()
-            for way, said in found.items()
-        },
+        hits=hits,
     )
 
 
@@ -276,10 +282,19 @@ def _by_qca(measured: MeasuredSegment) -> tuple[FoundLesion, ...]:
     )
 
 
-def _by_prompt(asked: Query) -> tuple[FoundLesion, ...]:
+def _by_prompt(
+    image: ImageEntry, asked: Sequence[Query], against: Against
+) -> tuple[FoundLesion, ...]:
     """Return the centres of the masks: of their pixels, the one nearest to the centroid."""
+    about = (None, image.cass_segment)
+    instances = (
+        instance
+        for query in asked
+        if against == "truth" or segment_of(query.category_id) in about
+        for instance in query.instances
+    )
     found = []
-    for instance in asked.instances:
+    for instance in instances:
         pixels = np.argwhere(decode_mask(instance.mask))
         if len(pixels):
             away = ((pixels - pixels.mean(axis=0)) ** 2).sum(axis=1)
