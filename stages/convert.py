@@ -13,8 +13,10 @@ from sam3_angio.config import load_config
 from sam3_angio.conversion import LabelRules, convert, overlap_table
 from sam3_angio.geometry_table import read_geometry
 from sam3_angio.manifest import read_manifest
+from sam3_angio.recorded import unedited
 
 
+@unedited("convert")
 def main(
     manifest: Annotated[Path, typer.Option(help="File of the analysed frames.")],
     labels: Annotated[Path, typer.Option(help="Folder of the labels.")],

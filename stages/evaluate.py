@@ -8,10 +8,12 @@ from rich.console import Console
 
 from sam3_angio.command import run
 from sam3_angio.config import load_config
+from sam3_angio.recorded import unedited
 from sam3_angio.report.evaluation import Sources, evaluate_phases
 from sam3_angio.report.result import result_tables
 
 
+@unedited("evaluate")
 def evaluate(
     dataset: Annotated[Path, typer.Option(help="Written by split.")],
     data: Annotated[Path, typer.Option(help="Holds truth/ and labels/contours/.")],

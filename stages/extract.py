@@ -12,8 +12,10 @@ from sam3_angio.config import load_config
 from sam3_angio.dicom.burned_in import Blanking
 from sam3_angio.extraction import ExtractionSettings, extract_frames
 from sam3_angio.manifest import read_manifest
+from sam3_angio.recorded import unedited
 
 
+@unedited("extract")
 def extract(
     manifest: Annotated[Path, typer.Option(help="data/manifest.csv")],
     labels: Annotated[Path, typer.Option(help="data/labels, for the contours' calibration.")],

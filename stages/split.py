@@ -11,6 +11,7 @@ from rich.console import Console
 from sam3_angio.command import run
 from sam3_angio.config import load_config
 from sam3_angio.manifest import read_manifest
+from sam3_angio.recorded import unedited
 from sam3_angio.split import (
     group_by_patient,
     split_patients,
@@ -20,6 +21,7 @@ from sam3_angio.split import (
 )
 
 
+@unedited("split")
 def main(
     manifest: Annotated[Path, typer.Option(help="File of the analysed frames.")],
     converted: Annotated[Path, typer.Option(help="Folder that convert wrote.")],
