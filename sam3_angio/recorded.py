@@ -13,6 +13,7 @@ from typing import Any, ParamSpec
 
 from ruamel.yaml import YAML
 
+from sam3_angio.command import run
 from sam3_angio.errors import ConfigError
 from sam3_angio.files import sha256
 
@@ -21,6 +22,19 @@ PARAMETERS = Path("params.yaml")
 _OURS = ("sam3_angio", "stages")
 
 _Options = ParamSpec("_Options")
+
+
+def run_stage(function: Callable[..., None], stage: str) -> None:
+    """Run a stage's function as a command, and compare what DVC will record of it.
+
+    Parameters
+    ----------
+    function : callable
+        Its parameters are the command's options.
+    stage : str
+        Its name in ``dvc.yaml``.
+    """
+    run(unedited(stage)(function))
 
 
 def unedited(stage: str) -> Callable[[Callable[_Options, None]], Callable[_Options, None]]:

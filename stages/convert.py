@@ -8,15 +8,13 @@ from rich.console import Console
 
 from sam3_angio.checking.gate import require_sound
 from sam3_angio.checking.labels import check_labels
-from sam3_angio.command import run
 from sam3_angio.config import load_config
 from sam3_angio.conversion import LabelRules, convert, overlap_table
 from sam3_angio.geometry_table import read_geometry
 from sam3_angio.manifest import read_manifest
-from sam3_angio.recorded import unedited
+from sam3_angio.recorded import run_stage
 
 
-@unedited("convert")
 def main(
     manifest: Annotated[Path, typer.Option(help="File of the analysed frames.")],
     labels: Annotated[Path, typer.Option(help="Folder of the labels.")],
@@ -50,4 +48,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, "convert")

@@ -6,14 +6,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sam3_angio.command import run
 from sam3_angio.config import load_config
-from sam3_angio.recorded import unedited
+from sam3_angio.recorded import run_stage
 from sam3_angio.report.evaluation import Sources, evaluate_phases
 from sam3_angio.report.result import result_tables
 
 
-@unedited("evaluate")
 def evaluate(
     dataset: Annotated[Path, typer.Option(help="Written by split.")],
     data: Annotated[Path, typer.Option(help="Holds truth/ and labels/contours/.")],
@@ -39,4 +37,4 @@ def evaluate(
 
 
 if __name__ == "__main__":
-    run(evaluate)
+    run_stage(evaluate, "evaluate")

@@ -7,15 +7,13 @@ import typer
 
 from sam3_angio.checking.gate import require_sound
 from sam3_angio.checking.runs import check_runs
-from sam3_angio.command import run
 from sam3_angio.config import load_config
 from sam3_angio.dicom.burned_in import Blanking
 from sam3_angio.extraction import ExtractionSettings, extract_frames
 from sam3_angio.manifest import read_manifest
-from sam3_angio.recorded import unedited
+from sam3_angio.recorded import run_stage
 
 
-@unedited("extract")
 def extract(
     manifest: Annotated[Path, typer.Option(help="data/manifest.csv")],
     labels: Annotated[Path, typer.Option(help="data/labels, for the contours' calibration.")],
@@ -46,4 +44,4 @@ def extract(
 
 
 if __name__ == "__main__":
-    run(extract)
+    run_stage(extract, "extract")

@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sam3_angio.command import run
 from sam3_angio.config import load_config
 from sam3_angio.manifest import read_manifest
-from sam3_angio.recorded import unedited
+from sam3_angio.recorded import run_stage
 from sam3_angio.split import (
     group_by_patient,
     split_patients,
@@ -21,7 +20,6 @@ from sam3_angio.split import (
 )
 
 
-@unedited("split")
 def main(
     manifest: Annotated[Path, typer.Option(help="File of the analysed frames.")],
     converted: Annotated[Path, typer.Option(help="Folder that convert wrote.")],
@@ -40,4 +38,4 @@ def main(
 
 
 if __name__ == "__main__":
-    run(main)
+    run_stage(main, "split")

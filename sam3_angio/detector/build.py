@@ -7,8 +7,8 @@ the published one differ in numbers only and share their module names.
 Conventions
 -----------
 Images are ``(B, 1, R, R)`` bytes, or ``(B, 3, R, R)`` floats, normalised by mean 0.5 and deviation
-0.5. The vision
-transformer's grid has ``R / patch_px`` cells a side; masks come out at four times that grid.
+0.5. The vision transformer's grid has ``R / patch_px`` cells a side; masks come out at four times
+that grid.
 
 References
 ----------

@@ -64,11 +64,11 @@ class SharedFrames(TorchDataset):  # type: ignore[misc]
     ----------
     seed : int
     **options
-        Of the stock class.
+        Of the stock class, but for ``shuffle``.
     """
 
     def __init__(self, *, seed: int, **options: Any) -> None:
-        super().__init__(enable_distributed_sampler=False, **options)
+        super().__init__(shuffle=True, enable_distributed_sampler=False, **options)
         self.sampler = ShareSampler(
             len(self.dataset), dist.get_rank(), dist.get_world_size(), seed=seed
         )
