@@ -80,6 +80,7 @@ def test_two_machines_that_share_no_disk_train_what_two_workers_do(two_workers, 
         assert not (other / name).exists()
 
 
+@pytest.mark.slow  # half a minute
 def test_a_killed_training_goes_on_though_only_the_first_machine_has_its_state(
     two_workers, tmp_path, monkeypatch
 ):

@@ -134,12 +134,14 @@ def uninterrupted(tmp_path_factory):
 @pytest.mark.parametrize(
     "moment",
     [
-        pytest.param(in_a_step(0), id="in the first step"),
+        pytest.param(in_a_step(0), id="in the first step", marks=pytest.mark.slow),
         pytest.param(in_a_step(6), id="in the middle of the second epoch"),
-        pytest.param(in_the_write_of_a_state(1), id="writing the first state"),
+        pytest.param(
+            in_the_write_of_a_state(1), id="writing the first state", marks=pytest.mark.slow
+        ),
         pytest.param(in_the_write_of_a_state(2), id="writing a state over another"),
-        pytest.param(in_the_prediction, id="after the last epoch"),
-        pytest.param(in_the_publication, id="before anything is published"),
+        pytest.param(in_the_prediction, id="after the last epoch", marks=pytest.mark.slow),
+        pytest.param(in_the_publication, id="before anything is published", marks=pytest.mark.slow),
     ],
 )
 def test_a_training_killed_at_any_moment_comes_to_the_same_end(moment, uninterrupted, project):
@@ -193,8 +195,16 @@ def on_a_disk_that_is_read_only():
     "fault",
     [
         pytest.param(on_a_full_disk(holds=True, number=1), id="no room for the first state"),
-        pytest.param(on_a_full_disk(holds=True, number=3), id="no room for a later state"),
-        pytest.param(on_a_full_disk(holds=False, number=1), id="no room for the published weights"),
+        pytest.param(
+            on_a_full_disk(holds=True, number=3),
+            id="no room for a later state",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            on_a_full_disk(holds=False, number=1),
+            id="no room for the published weights",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(on_a_disk_that_is_read_only, id="a read-only disk"),
     ],
 )
@@ -265,6 +275,7 @@ def test_a_worker_that_skips_a_step_takes_the_training_down(project):
         assert "The workers are not at the same step" in log_of(project, rank)
 
 
+@pytest.mark.slow  # half a minute
 def test_a_slow_disk_is_waited_for_longer_than_a_worker_that_hangs(project):
     def slowly():
         save, join = torch.save, training.joined
@@ -334,7 +345,7 @@ def test_two_workers_have_the_gradients_of_one_with_twice_the_batch(recipe, tmp_
         assert torch.allclose(gradient, together[name], atol=noise, rtol=0), name
 
 
-@pytest.mark.parametrize("workers", [2, 3])
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_scores_do_not_depend_on_how_many_workers_share_the_validation(workers, tmp_path):
     found = []
     for count in (1, workers):
@@ -472,6 +483,7 @@ def test_a_training_that_is_out_of_time_ends_with_a_validation_and_is_published(
     assert "out of time, ends after epoch 2" in log_of(project)
 
 
+@pytest.mark.slow  # twenty seconds
 def test_a_training_that_ended_early_does_not_go_on_when_it_is_resumed(project):
     def killed():
         training._predict = end_at_once

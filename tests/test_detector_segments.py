@@ -261,6 +261,7 @@ def presence_of_the_other_artery(project):
     return float(np.mean(wrong))
 
 
+@pytest.mark.slow  # fifty seconds
 def test_negatives_lower_the_presence_of_phrases_that_are_not_there(project):
     found = {}
     for policy in ("none", "other_artery"):

@@ -67,6 +67,7 @@ def test_all_savings_together_train_and_publish_a_stock_model(tmp_path):
     assert 0 < metadata["parameters_trained"] < metadata["parameters"]
 
 
+@pytest.mark.slow  # half a minute
 def test_a_training_with_moments_of_8_bits_has_the_curve_of_one_with_32(tmp_path):
     phase = {"epochs": 4, "batch_size": 1}
     last = {}

@@ -99,6 +99,7 @@ def test_a_training_that_was_killed_ends_with_the_weights_of_one_that_was_not(pr
     assert (project / OUTS.model / "progress.png").stat().st_size > 1000
 
 
+@pytest.mark.slow  # half a minute
 def test_pictures_in_archives_train_the_same_model(project):
     assert run_workers(train, folder=project) == [0], log_of(project)
     weights, results = weights_of(project), results_of(project)

@@ -43,32 +43,45 @@ def cheapest_path(
     >>> cheapest_path(table, (1, 0), stiffness=(2.0, 2.0))[:, 0]
     array([0, 0, 0])
     """
-    moves = [(a, b) for a in range(-steps[0], steps[0] + 1) for b in range(-steps[1], steps[1] + 1)]
-    total = cost[0]
-    came_by = np.zeros(cost.shape, dtype=np.intp)
+    totals = np.empty_like(cost)
+    totals[0] = cost[0]
     for row in range(1, len(cost)):
-        arriving = np.stack([_moved(total, move) + _price(move, stiffness) for move in moves])
-        came_by[row] = arriving.argmin(axis=0)
-        total = cost[row] + arriving.min(axis=0)
+        # The price is a sum over the coordinates, so each may move by itself.
+        reached = totals[row - 1]
+        for axis in (0, 1):
+            reached = _reached(reached, axis, steps[axis], stiffness[axis])
+        np.add(reached, cost[row], out=totals[row])
     path = np.zeros((len(cost), 2), dtype=np.intp)
-    path[-1] = np.unravel_index(int(total.argmin()), total.shape)
+    path[-1] = np.unravel_index(int(totals[-1].argmin()), totals[-1].shape)
     for row in range(len(cost) - 1, 0, -1):
-        path[row - 1] = path[row] - moves[came_by[row, path[row, 0], path[row, 1]]]
+        path[row - 1] = _come_from(totals[row - 1], path[row], steps, stiffness)
     return path
 
 
-def _moved(table: FloatArray, move: tuple[int, int]) -> FloatArray:
-    """Return a table shifted by a move; what comes from outside is infinite."""
-    result = np.full(table.shape, np.inf)
-    (a, b), (rows, columns) = move, table.shape
-    result[max(a, 0) : rows + min(a, 0), max(b, 0) : columns + min(b, 0)] = table[
-        max(-a, 0) : rows - max(a, 0), max(-b, 0) : columns - max(b, 0)
-    ]
-    return result
+def _reached(table: FloatArray, axis: int, most: int, stiffness: float) -> FloatArray:
+    """Return the cost of each state after the best move along an axis."""
+    best = table.copy()
+    ways = best.swapaxes(0, axis), table.swapaxes(0, axis)
+    for by in range(1, min(most, table.shape[axis] - 1) + 1):
+        price = stiffness * by**2
+        for to, come in ((slice(by, None), slice(None, -by)), (slice(None, -by), slice(by, None))):
+            np.minimum(ways[0][to], ways[1][come] + price, out=ways[0][to])
+    return best
 
 
-def _price(move: tuple[int, int], stiffness: tuple[float, float]) -> float:
-    return stiffness[0] * move[0] ** 2 + stiffness[1] * move[1] ** 2
+def _come_from(
+    table: FloatArray,
+    place: NDArray[np.intp],
+    steps: tuple[int, int],
+    stiffness: tuple[float, float],
+) -> NDArray[np.intp]:
+    """Return the state from which a place of the next row is reached at least cost."""
+    first = np.maximum(place - steps, 0)
+    window = table[first[0] : place[0] + steps[0] + 1, first[1] : place[1] + steps[1] + 1]
+    moves = (np.indices(window.shape).T + first - place).T
+    price = stiffness[0] * moves[0] ** 2 + stiffness[1] * moves[1] ** 2
+    best = np.unravel_index(int((window + price).argmin()), window.shape)
+    return np.asarray(first + best, dtype=np.intp)
 
 
 def smoothed(values: FloatArray, precision: FloatArray, stiffness: float) -> FloatArray:
