@@ -15,23 +15,31 @@ from sam3_angio.cli import _commands
 from sam3_angio.errors import ConfigError
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository whose cache is elsewhere and holds a file and a folder of two."""
-    root, cache = tmp_path / "repository", tmp_path / "a cache"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository and, beside it, its cache, which holds a file and a folder of two."""
+    folder = tmp_path_factory.mktemp("made")
+    root = folder / "repository"
     (root / "folder").mkdir(parents=True)
     (root / "one.bin").write_bytes(bytes(range(256)) * 50)
     (root / "folder" / "a.txt").write_bytes(b"line\r\nline\n")
     (root / "folder" / "b.txt").write_bytes(b"")
-    environment = os.environ | {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(tmp_path / "s")}
+    environment = os.environ | {"DVC_NO_ANALYTICS": "1", "DVC_SITE_CACHE_DIR": str(folder / "s")}
     for command in (
         ["init", "--no-scm", "--quiet"],
-        ["cache", "dir", str(cache)],
+        ["cache", "dir", os.path.join("..", "a cache")],
         ["add", "--quiet", "one.bin", "folder"],
     ):
         subprocess.run(["dvc", *command], cwd=root, env=environment, check=True)
-    monkeypatch.chdir(root)
-    return root
+    return folder
+
+
+@pytest.fixture
+def repository(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it."""
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path / "repository")
+    return tmp_path / "repository"
 
 
 def _objects(repository: Path) -> dict[str, Path]:
