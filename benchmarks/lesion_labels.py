@@ -2,11 +2,11 @@
 
 ``python benchmarks/lesion_labels.py [--dataset dataset] [--truth data/truth] [--answers
 predictions/phase4] [--markdown]`` counts the frames that the labels call free of lesions and that
-show one in another segment, and scores the answers to the frame's prompt for lesions: its presence
-on frames with and without an outlined lesion, and its best mask.
+show one in another segment, and scores the answers to the prompt for lesions (that of the frame, or
+that which names the analysed segment): its presence on frames with and without an outlined lesion,
+and its best mask.
 
-A lesion of the truth counts from the depth that ``evaluate`` counts. Answers to prompts that name a
-segment are passed over.
+A lesion of the truth counts from the depth that ``evaluate`` counts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from result_table import show_table
 from sklearn.metrics import roc_auc_score
 
 from sam3_angio.coco import Document, decode_mask, load_document
-from sam3_angio.lesion_labels import LESION_CATEGORY
+from sam3_angio.lesion_labels import asks_for_lesions, segment_of
 from sam3_angio.scoring.predictions import read_predictions
 from sam3_angio.scoring.qca_frames import deep_lesions
 from sam3_angio.scoring.true_lesions import read_true_lesions
@@ -47,15 +47,17 @@ def count_frames(dataset: Path, truth: Path) -> Rows:
 
 
 def score_answers(document: Document, answers: Path) -> Rows:
-    """Return what the prompt for lesions of the frame answers on validation frames."""
+    """Return what the prompt for the lesions that were outlined answers on validation frames."""
     frame_ids = {image.id: image.frame_id for image in document.images}
     outlined = {
         frame_ids[mark.image_id]: decode_mask(mark.segmentation) for mark in document.annotations
     }
+    analysed = {image.frame_id: image.cass_segment for image in document.images}
     asked = {
         query.frame_id: query
         for query in read_predictions(answers)
-        if query.category_id == LESION_CATEGORY.id
+        if asks_for_lesions(query.category_id)
+        and segment_of(query.category_id) in (None, analysed[query.frame_id])
     }
     frames = [frame_id for frame_id in frame_ids.values() if frame_id in asked]
     if not frames:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shutil
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -250,6 +251,30 @@ def run_stage(folder: Path) -> dict:
     return json.loads((folder / "metrics" / "phase1.json").read_text(encoding="utf-8"))
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """What the miniature as it is was scored to, empty before."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def scored(workspace, kept):
+    """A workspace with the miniature as it is and what became of it."""
+    if any(kept.iterdir()):
+        shutil.copytree(kept, workspace, dirs_exist_ok=True)
+    else:
+        write_miniature(workspace, miniature())
+        run_stage(workspace)
+        shutil.copytree(workspace, kept, dirs_exist_ok=True)
+    return workspace
+
+
+@pytest.fixture
+def metrics(scored):
+    """Its figures of Phase 1."""
+    return json.loads((scored / "metrics" / "phase1.json").read_text(encoding="utf-8"))
+
+
 def set_parameter(folder: Path, old: str, new: str) -> None:
     path = folder / "params.yaml"
     text = path.read_text(encoding="utf-8")
@@ -260,9 +285,7 @@ def set_parameter(folder: Path, old: str, new: str) -> None:
 # ---- figures, by hand ---------------------------------------------------------------------------
 
 
-def test_the_headline_stands_first_and_its_figures_are_right(workspace):
-    write_miniature(workspace, miniature())
-    metrics = run_stage(workspace)
+def test_the_headline_stands_first_and_its_figures_are_right(metrics):
     assert list(metrics)[:3] == ["dice", "teacher_dice", "beats_teacher"]
     # Half of the frames are exact. The other half, and every label, lie one and two of six rows
     # off: Dice 5/6 and 4/6.
@@ -334,9 +357,7 @@ def test_one_patient_has_figures_without_intervals(workspace):
 # ---- the baseline beside it --------------------------------------------------------------------
 
 
-def test_the_baseline_is_scored_by_the_same_code(workspace):
-    write_miniature(workspace, miniature())
-    metrics = run_stage(workspace)
+def test_the_baseline_is_scored_by_the_same_code(workspace, metrics):
     baseline = json.loads((workspace / "metrics/baseline.json").read_text(encoding="utf-8"))
     difference = baseline.pop("phase1_less_baseline")
     assert baseline == metrics  # it was given the same answers
@@ -369,9 +390,7 @@ def test_models_that_were_asked_about_different_frames_are_not_compared(workspac
         paired_differences(whole, part, how)
 
 
-def test_the_terminals_table_has_the_baseline_beside_phase_1(workspace):
-    write_miniature(workspace, miniature())
-    metrics = run_stage(workspace)
+def test_the_terminals_table_has_the_baseline_beside_phase_1(metrics):
     alone, beside = render_result(metrics), render_result(metrics, metrics)
     assert len(beside.columns) == 2 * len(alone.columns) - 1
     assert str(beside.columns[-1].header) == "U-Net against pseudo-label"
@@ -386,9 +405,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def test_the_frame_table_has_a_row_a_frame_and_averages_to_the_headline(workspace):
-    write_miniature(workspace, miniature())
-    metrics = run_stage(workspace)
+def test_the_frame_table_has_a_row_a_frame_and_averages_to_the_headline(workspace, metrics):
     rows = rows_of(workspace / "metrics" / "phase1_frames.csv")
     assert [row["frame_id"] for row in rows] == [frame.frame_id for frame in miniature()]
     for column in ("dice_truth", "dice_pseudo"):
@@ -399,12 +416,10 @@ def test_the_frame_table_has_a_row_a_frame_and_averages_to_the_headline(workspac
     assert rows[0]["view"] == "LAO"
 
 
-def test_the_group_table_covers_arteries_and_views_and_adds_up(workspace):
-    write_miniature(workspace, miniature())
-    run_stage(workspace)
+def test_the_group_table_covers_arteries_and_views_and_adds_up(scored):
     rows = [
         row
-        for row in rows_of(workspace / "metrics" / "phase1_groups.csv")
+        for row in rows_of(scored / "metrics" / "phase1_groups.csv")
         if (row["source"], row["reference"], row["metric"]) == ("semantic", "truth", "dice")
     ]
     count = {(row["group"], row["value"]): int(row["n"]) for row in rows}
@@ -417,10 +432,8 @@ def test_the_group_table_covers_arteries_and_views_and_adds_up(workspace):
     }
 
 
-def test_overlays_are_small_pictures_without_metadata(workspace):
-    write_miniature(workspace, miniature())
-    run_stage(workspace)
-    folder = workspace / "report" / "phase1" / "overlays"
+def test_overlays_are_small_pictures_without_metadata(scored):
+    folder = scored / "report" / "phase1" / "overlays"
     names = sorted(path.name for path in folder.iterdir())
     assert names == sorted(f"{k}_{n}.png" for k in ("best", "median", "worst") for n in (1, 2, 3))
     for path in folder.iterdir():
@@ -451,17 +464,15 @@ def test_a_second_run_and_a_run_in_two_processes_write_the_same_bytes(workspace)
     assert {path: path.read_bytes() for path in written} == before
 
 
-def test_the_page_and_the_checklist_stand_beside_the_figures(workspace):
-    write_miniature(workspace, miniature())
-    run_stage(workspace)
-    page = (workspace / "report" / "index.html").read_text(encoding="utf-8")
+def test_the_page_and_the_checklist_stand_beside_the_figures(scored):
+    page = (scored / "report" / "index.html").read_text(encoding="utf-8")
     assert "Best by Dice of the vessel tree" in page
     assert "JPEG-LS" not in page
     assert "JPEG 2000" in page
-    figures = json.loads((workspace / "metrics" / "phase1.json").read_text(encoding="utf-8"))
-    short = json.loads((workspace / "metrics" / "headline.json").read_text(encoding="utf-8"))
+    figures = json.loads((scored / "metrics" / "phase1.json").read_text(encoding="utf-8"))
+    short = json.loads((scored / "metrics" / "headline.json").read_text(encoding="utf-8"))
     assert short["tree_dice"] == figures["dice"]["truth"]["mean"]
-    text = (workspace / "metrics" / "checklist.md").read_text(encoding="utf-8")
+    text = (scored / "metrics" / "checklist.md").read_text(encoding="utf-8")
     assert "validation: 11 frames of 5 patients" in text
 
 
@@ -485,10 +496,8 @@ def test_what_fails_on_the_way_leaves_figures_and_page_as_they_were(workspace, m
     assert {path: path.is_file() and path.read_bytes() for path in written} == before
 
 
-def test_plots_hold_every_frame_once(workspace):
-    write_miniature(workspace, miniature())
-    run_stage(workspace)
-    folder = workspace / "metrics" / "phase1_plots"
+def test_plots_hold_every_frame_once(scored):
+    folder = scored / "metrics" / "phase1_plots"
     by_frame = rows_of(folder / "dice_by_frame.csv")
     assert [int(row["rank"]) for row in by_frame] == list(range(1, 9))
     dice = [float(row["dice"]) for row in by_frame]
@@ -563,9 +572,7 @@ def test_a_frame_of_another_size_than_its_masks_is_refused(workspace):
         (-0.01, 0.01, "cannot be told apart"),
     ],
 )
-def test_the_result_says_whether_training_beats_its_teacher(workspace, low, high, expected):
-    write_miniature(workspace, miniature())
-    metrics = run_stage(workspace)
+def test_the_result_says_whether_training_beats_its_teacher(metrics, low, high, expected):
     metrics["beats_teacher"]["dice"] |= {"mean": (low + high) / 2, "low": low, "high": high}
     assert expected in str(render_result(metrics).caption)
 
