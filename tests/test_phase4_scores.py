@@ -194,7 +194,8 @@ def test_known_tubes_under_coarse_masks_agree_with_both_references(
         assert abs(document["mld_mm"][against]["bias"]["mean"]) < 0.15
         assert document["mld_mm"][against]["bias"]["n"] == 3
         assert document["stenosis_pct"][against]["mae"]["mean"] < 8
-    assert abs(document["from_truth_mask"]["mld_mm"]["truth"]["bias"]["mean"]) < 0.1
+    for origin in ("from_truth_mask", "from_truth_frame"):
+        assert abs(document[origin]["mld_mm"]["truth"]["bias"]["mean"]) < 0.1
     assert document["count"] == {
         "frames": 4,
         "patients": 4,
@@ -246,7 +247,7 @@ def test_a_row_a_frame_and_origin_is_written(site: Site, frames: tuple[QcaFrame,
     write_phase4(site.folder / "metrics", frames, 0.5, RESAMPLING)
     with (site.folder / "metrics" / "phase4_frames.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["origin"] for row in rows] == ["prediction", "truth_mask"] * 4
+    assert [row["origin"] for row in rows] == ["prediction", "truth_frame", "truth_mask"] * 4
     plots = {path.stem for path in (site.folder / "metrics" / "phase4_plots").iterdir()}
     assert plots == {
         *("bland_altman_mld_mm", "bland_altman_rvd_mm", "bland_altman_stenosis_pct", "froc")

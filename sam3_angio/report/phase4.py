@@ -21,6 +21,7 @@ from sam3_angio.files import write_json
 from sam3_angio.report.figures import DIGITS, ESTIMATE_COLUMNS, Table, estimate_cells, figures
 from sam3_angio.scoring.lesions import froc_curve
 from sam3_angio.scoring.phase4 import (
+    ORIGINS,
     RIGHT_DICE,
     Against,
     Key,
@@ -30,11 +31,10 @@ from sam3_angio.scoring.phase4 import (
     pairs,
     phase4_figures,
 )
-from sam3_angio.scoring.qca_frames import QUANTITIES, Figures, Origin, figures_of
+from sam3_angio.scoring.qca_frames import QUANTITIES, Figures, figures_of
 from sam3_angio.scoring.statistics import Estimate, Resampling
 from sam3_angio.table import write_table
 
-ORIGINS: tuple[Origin, ...] = ("prediction", "truth_mask", "expert_edges")
 REFERENCES: tuple[Against, ...] = ("truth", "expert")
 WAYS: tuple[Way, ...] = ("prompt", "qca")
 

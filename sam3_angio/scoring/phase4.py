@@ -24,7 +24,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +71,9 @@ from sam3_angio.scoring.true_lesions import TrueDiameters, read_true_lesions
 
 Against = Literal["truth", "expert"]
 Way = Literal["prompt", "qca"]
+
+#: What is measured, first what the model is judged by.
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
 
 #: Dice with the annotated segment from which on a mask is of the right segment, and the origin
 #: under which what was measured on such masks is scored.
@@ -314,8 +317,7 @@ def phase4_figures(frames: Sequence[QcaFrame], threshold: float) -> dict[Key, We
         :data:`~sam3_angio.scoring.qca_frames.MIN_LESION_PCT` on.
     """
     figures: dict[Key, WeightedFigure] = {}
-    origins: tuple[Origin, ...] = ("prediction", "truth_mask", "expert_edges")
-    for origin in origins:
+    for origin in ORIGINS:
         for against in _references():
             figures |= _agreement(frames, origin, against)
         figures |= _false_stenosis(frames, origin)

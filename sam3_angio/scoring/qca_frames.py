@@ -4,7 +4,8 @@
 from                what is measured
 ==================  ===========================================================================
 ``prediction``      the frame's own pixels under the predicted mask of the segment
-``truth_mask``      the whole truth's mask (phantom)
+``truth_frame``     the same under the whole truth's mask (phantom): what naming has no part in
+``truth_mask``      that mask itself
 ``expert_edges``    the expert's two borders, with the reference line of their own profile
 ==================  ===========================================================================
 
@@ -52,7 +53,7 @@ from sam3_angio.qca.profile import scale_of
 from sam3_angio.scoring.cases import truth_is_known
 from sam3_angio.scoring.true_lesions import TrueDiameters, TrueLesion
 
-Origin = Literal["prediction", "truth_mask", "expert_edges"]
+Origin = Literal["prediction", "truth_frame", "truth_mask", "expert_edges"]
 Finding = Literal["lesion", "free", "unknown"]
 
 #: %DS from which on the phantom's truth counts as a lesion, as at the expert's.
@@ -155,20 +156,21 @@ def measure_segment(segment: Segment) -> MeasuredSegment:
 def _profiles(segment: Segment) -> dict[Origin, Callable[[], DiameterProfile]]:
     spacing = spacing_of(segment.image)
     ways: dict[Origin, Callable[[], DiameterProfile]] = {}
-    ways["prediction"] = partial(_from_prediction, segment, spacing)
+    ways["prediction"] = partial(_from_frame, segment, segment.predicted, spacing)
     if segment.true is not None:
+        ways["truth_frame"] = partial(_from_frame, segment, segment.true, spacing)
         ways["truth_mask"] = partial(_from_mask, segment.true, spacing)
     if segment.contour is not None:
         ways["expert_edges"] = partial(_from_edges, segment.contour, spacing)
     return ways
 
 
-def _from_prediction(segment: Segment, spacing: PixelSpacing) -> DiameterProfile:
-    if segment.predicted is None:
+def _from_frame(segment: Segment, mask: Rle | None, spacing: PixelSpacing) -> DiameterProfile:
+    if mask is None:
         raise DataError.at("prediction", "the segment was not found.")
     with Image.open(io.BytesIO(read_picture(segment.picture))) as picture:
         frame = np.asarray(picture.convert("L"), dtype=np.float64)
-    return profile_from_frame(frame, decode_mask(segment.predicted), spacing)
+    return profile_from_frame(frame, decode_mask(mask), spacing)
 
 
 def _from_mask(mask: Rle, spacing: PixelSpacing) -> DiameterProfile:
