@@ -209,13 +209,14 @@ def test_the_squares_are_those_of_a_least_squares_fit_with_a_prior() -> None:
         assert squares[0, 0] == pytest.approx(residual[0])
 
 
-def test_the_cheapest_path_is_that_of_all_paths() -> None:
+@pytest.mark.parametrize("steps", [(1, 1), (6, 1), (0, 3)])  # also more than there are states
+def test_the_cheapest_path_is_that_of_all_paths(steps: tuple[int, int]) -> None:
     cost = np.random.default_rng(2).uniform(size=(4, 3, 2))
-    path = cheapest_path(cost, (1, 1), (0.2, 0.2))
+    path = cheapest_path(cost, steps, (0.2, 0.2))
 
     def price(way: NDArray[np.intp]) -> float:
         moves = np.diff(way, axis=0)
-        if np.abs(moves).max() > 1:
+        if (np.abs(moves) > steps).any():
             return np.inf
         return float(sum(cost[i, a, b] for i, (a, b) in enumerate(way)) + 0.2 * (moves**2).sum())
 
