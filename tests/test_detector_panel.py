@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
+from sam3_angio.detector import curves  # noqa: E402
 from sam3_angio.detector.curves import CurveLogger  # noqa: E402
 from sam3_angio.detector.panel import draw_panel, draw_tile, panel_places  # noqa: E402
 from sam3_angio.detector.predict import Answer  # noqa: E402
@@ -173,15 +175,21 @@ def test_only_the_first_worker_writes(tmp_path, monkeypatch):
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_the_picture_of_the_curves_is_rewritten_each_epoch(tmp_path, first_worker):
+@pytest.mark.parametrize("wait_s", [0.0, 1e9])
+def test_the_picture_of_the_curves_is_rewritten_after_a_while_and_at_the_end(
+    tmp_path, first_worker, monkeypatch, wait_s
+):
+    monkeypatch.setattr(curves, "REDRAW_S", wait_s)
     logger = logger_in(tmp_path)
     logger.replay([{"train/loss": 2.0, "train/lr": 0.1, "minutes": 1.0}])
     seen = []
     for epoch in (1, 2):
         logger.log_dict({"train/loss": 1.0 / epoch, "val/dice_semantic": 0.5 * epoch}, epoch)
         seen.append(logger.progress_file.read_bytes())
-    assert seen[0] != seen[1]
     logger.close()
+    seen.append(logger.progress_file.read_bytes())
+    is_new = [before != now for before, now in pairwise(seen)]
+    assert is_new == ([True, False] if wait_s == 0 else [False, True])
 
 
 def test_the_picture_of_the_curves_has_a_panel_for_what_is_known(tmp_path):
@@ -190,4 +198,4 @@ def test_the_picture_of_the_curves_has_a_panel_for_what_is_known(tmp_path):
         write_progress([record], tmp_path / "progress.png")
         with Image.open(tmp_path / "progress.png") as picture:
             heights.append(picture.height)
-    assert heights[1] == 3 * heights[0]
+    assert heights == [250, 650]  # two inches a panel, and half of one for the axis below

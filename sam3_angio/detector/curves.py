@@ -15,7 +15,9 @@ patients' frames: they have a folder of their own, apart from the curves, which 
 from __future__ import annotations
 
 import atexit
+import math
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +31,9 @@ from tensorboard.summary.writer import event_file_writer
 from torch.utils.tensorboard import SummaryWriter
 
 from sam3_angio.detector.progress_chart import write_progress
+
+REDRAW_S = 20.0
+"""Least time between two pictures of the curves, of which each takes up to a second."""
 
 
 class CurveLogger:
@@ -48,6 +53,7 @@ class CurveLogger:
         self._live: Live | None = None
         self._pictures: Live | None = None
         self._history: list[Mapping[str, float]] = []
+        self._drawn_s = -math.inf
         self._folder = Path(pictures)
         self._writer: SummaryWriter | None = None
         self._curves = curves
@@ -72,7 +78,9 @@ class CurveLogger:
         for name, value in payload.items():
             self._writer.add_scalar(name, value, global_step=step)
         self._log_epoch(payload)
-        write_progress(self._history, self.progress_file)
+        if time.monotonic() - self._drawn_s >= REDRAW_S:
+            write_progress(self._history, self.progress_file)
+            self._drawn_s = time.monotonic()
 
     def log(self, name: str, data: Any, step: int) -> None:
         """Log a number of a step."""
@@ -86,7 +94,7 @@ class CurveLogger:
 
     @property
     def progress_file(self) -> Path:
-        """Picture of the curves so far."""
+        """Picture of the curves, at most :data:`REDRAW_S` behind."""
         return self._folder / "progress.png"
 
     def log_panel(self, picture: NDArray[np.uint8], epoch: int) -> None:
@@ -106,7 +114,9 @@ class CurveLogger:
         self._pictures.log_image(f"panel/{epoch:03d}.png", picture)
 
     def close(self) -> None:
-        """Finish the files."""
+        """Finish the files, the picture of the curves among them."""
+        if self._writer is not None:
+            write_progress(self._history, self.progress_file)
         for live in (self._live, self._pictures):
             if live is not None:
                 live.end()

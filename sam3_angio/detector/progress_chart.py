@@ -1,4 +1,4 @@
-"""How a training goes, as one picture that is rewritten after each epoch.
+"""How a training goes, as one picture that is rewritten as it goes.
 
 Conventions
 -----------
@@ -14,6 +14,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from sam3_angio.files import replacing
 
@@ -34,6 +35,8 @@ _PANELS = (
     ("minutes", {"minutes": "since the start"}),
 )
 
+_BELOW_IN = 0.5
+
 
 def write_progress(history: Sequence[Record], path: Path) -> None:
     """Draw the epochs so far.
@@ -46,12 +49,18 @@ def write_progress(history: Sequence[Record], path: Path) -> None:
         PNG to write.
     """
     shown = [(title, names) for title, names in _PANELS if _any(history, names)]
-    figure = Figure(figsize=(7, 2 * max(1, len(shown))), layout="constrained")
+    height_in = 2 * max(1, len(shown)) + _BELOW_IN
+    figure = Figure(figsize=(7, height_in))
     FigureCanvasAgg(figure)
+    # A layout that is computed takes as long as the drawing.
+    figure.subplots_adjust(
+        left=0.13, right=0.97, bottom=_BELOW_IN / height_in, top=1 - 0.1 / height_in, hspace=0.12
+    )
     panels = figure.subplots(max(1, len(shown)), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (title, names) in zip(panels, shown, strict=False):
         _draw(axes, title, names, history)
     panels[-1].set_xlabel("epoch")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
 

@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -189,13 +190,13 @@ def train_phase(job: Job, *, dataset: Path, outs: Outs) -> None:
     on_every_machine(plan.state)
     first_of_each_machine_does(lambda: _preflight(plan))
     first_of_each_machine_does(lambda: _prepare_stores(plan))
-    trainer = instantiate(_recipe(plan).trainer, _recursive_=False)
+    trainer = instantiate(plan.recipe.trainer, _recursive_=False)
     trainer.run()
     _predict(trainer, plan)
     first_worker_does(lambda: _publish(trainer, plan, outs))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class _Plan:
     """What is trained, from what, and where."""
 
@@ -210,6 +211,10 @@ class _Plan:
         (section,) = (name for name in self.job.sections if name.startswith("train_"))
         settings: dict[str, Any] = self.origin.parameters[section]
         return settings
+
+    @cached_property
+    def recipe(self) -> DictConfig:
+        return _recipe(self)
 
     @property
     def state(self) -> Path:
@@ -228,7 +233,7 @@ def _plan(job: Job, dataset: Path, curves: Path) -> _Plan:
     _require_full_batches(plan)
     _require_asked(plan)
     _require_short_phrases(plan)
-    _recipe(plan)
+    _ = plan.recipe  # refuses what does not fit it
     return plan
 
 
@@ -345,7 +350,7 @@ def frozen_parts(settings: Mapping[str, Any]) -> list[str]:
 def _preflight(plan: _Plan) -> None:
     """Stop, before anything is made, what cannot come to its end on this machine."""
     need = need_of(
-        _recipe(plan),
+        plan.recipe,
         workers=plan.origin.workers,
         nodes=machine_count(),
         frames=len(plan.splits["train"].images),
@@ -400,7 +405,7 @@ def _publish(trainer: PhaseTrainer, plan: _Plan, outs: Outs) -> None:
         folder.mkdir()
         save_weights(trainer.model.module, folder / "checkpoint.pt")
         shutil.copy(trainer.curves.progress_file, folder / "progress.png")
-        write_text(folder / "config.yaml", OmegaConf.to_yaml(_recipe(plan)))
+        write_text(folder / "config.yaml", OmegaConf.to_yaml(plan.recipe))
         digest = sha256(folder / "checkpoint.pt")
         write_json(folder / "metadata.json", _metadata(trainer, plan.origin, digest))
     with replacing(outs.predictions) as folder:
