@@ -12,15 +12,22 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PYTHONUTF8 := 1
 export USE_LIBUV ?= 0
 
-.PHONY: repro test lint environment data clean
+.PHONY: repro test slow lint environment data clean
 
 repro: data
 	dvc repro
 	sam3-angio result
 
+# Two processes, a module in one of them, in the order of tests/conftest.py.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
+
 test: environment lint
-	pytest -m "not pipeline and not slow" -n 2 --dist loadfile --no-loadscope-reorder --durations=12
-	pytest -m "pipeline and not slow" --durations=8
+	pytest -m "torch and not slow" $(TWO) --durations=12
+	pytest -m "not torch and not slow" $(TWO) --durations=12
+
+# What `make test` leaves out: half an hour more.
+slow: environment
+	pytest -m slow $(TWO) --durations=0
 
 lint: environment
 	ruff check .

@@ -2,7 +2,8 @@
 
 Test modules that need torch are not even imported where their tests are deselected. Those that fork
 workers come first: a fork of a process that has taken a gradient can take none (PyTorch wiki,
-"Autograd and Fork"). Under pytest-xdist the order holds with ``--no-loadscope-reorder`` alone.
+"Autograd and Fork"). So does the pipeline, which takes longest. Under pytest-xdist the order holds
+with ``--no-loadscope-reorder`` alone.
 """
 
 from __future__ import annotations
@@ -37,10 +38,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of modules that fork before all others."""
+    """Put the pipeline and the tests of modules that fork before all others."""
     forks = {
         path: bool(_FORKS.search(path.read_text(encoding="utf-8")))
         for path in {item.path for item in items}
         if path.suffix == ".py"
     }
-    items.sort(key=lambda item: not forks.get(item.path, False))
+    items.sort(key=lambda item: not (forks.get(item.path) or item.get_closest_marker("pipeline")))
