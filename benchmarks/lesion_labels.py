@@ -28,6 +28,8 @@ from sam3_angio.scoring.true_lesions import read_true_lesions
 
 Rows = list[tuple[str, str, str]]
 
+_WELL_PLACED = 0.3
+
 
 def count_frames(dataset: Path, truth: Path) -> Rows:
     """Return how many frames that are called free show a lesion, for each split."""
@@ -75,6 +77,8 @@ def score_answers(document: Document, answers: Path) -> Rows:
         ious.append((best & lesion).sum() / (best | lesion).sum())
         sizes.append(best.sum() / lesion.sum())
     rows.append(("val", "IoU of the best mask", f"{median(ious):.2f}, n = {len(ious)}"))
+    above = sum(iou > _WELL_PLACED for iou in ious)
+    rows.append(("val", f"of which above {_WELL_PLACED}", f"{above} of {len(ious)}"))
     rows.append(("val", "its area over the lesion's", f"{median(sizes):.1f}, n = {len(sizes)}"))
     return rows
 
