@@ -2,8 +2,8 @@
 
 ``python benchmarks/other_patients.py [--patients 26] [--seed 11] [--models models] [--markdown]``
 simulates patients from another seed, passes them through ``extract``, ``convert`` and ``split``,
-asks the models of Phases 1 and 2, and scores the answers as ``evaluate`` does. What was settled on
-the validation patients, such as a limit or a rule, is put to the test here.
+asks the models of Phases 1, 2 and 4, and scores the answers as ``evaluate`` does. What was settled
+on the validation patients, such as a limit or a rule, is put to the test here.
 
 Values are means with intervals over patients; n counts frames, or phrases.
 """
@@ -37,6 +37,7 @@ from sam3_angio.report.evaluation import Rules, rules_of
 from sam3_angio.scoring.cases import read_cases
 from sam3_angio.scoring.phase1 import summarise
 from sam3_angio.scoring.phase2 import AnswerRules, estimate_all, score_predictions
+from sam3_angio.scoring.phase4 import Phase4Inputs, estimate_phase4, phase4_figures, score_phase4
 from sam3_angio.scoring.statistics import Estimate
 from sam3_angio.scoring.tree import score_cases
 
@@ -53,6 +54,15 @@ _SEGMENT_FIGURES = (
     ("agreed_auc", "phrases"),
     ("dice", "annotated"),
     ("dice", "truth"),
+)
+#: Of the minimal lumen diameter, from what against the truth; and of lesions, by what against whom.
+_DIAMETERS = ("prediction", "right_segment", "truth_frame", "truth_mask", "expert_edges")
+_LESION_FIGURES = (
+    ("prompt", "expert", "froc"),
+    ("prompt", "expert", "sensitivity"),
+    ("qca", "expert", "sensitivity"),
+    ("qca", "truth", "sensitivity"),
+    ("qca", "truth", "false_per_frame"),
 )
 
 
@@ -132,6 +142,27 @@ def segment_estimates(site: Site, answers: Path, rules: Rules) -> dict[str, Esti
     return {f"{name}, {of}": found[name, of] for name, of in _SEGMENT_FIGURES}
 
 
+def finding_estimates(site: Site, answers: Path, rules: Rules) -> dict[str, Estimate]:
+    """Score diameters and lesions."""
+    inputs = Phase4Inputs(
+        dataset=site.dataset,
+        truth=site.data / "truth",
+        predictions=answers,
+        contours=site.data / "labels" / "contours",
+    )
+    frames = score_phase4(inputs, rules.segment_from, rules.processes)
+    found = estimate_phase4(phase4_figures(frames, rules.threshold), rules.resampling)
+    shown = {
+        f"MLD in mm, {name}, {origin}": found["mld_mm", origin, "truth", name]
+        for origin in _DIAMETERS
+        for name in ("bias", "sd")
+    }
+    return shown | {
+        f"lesions by {way}, {name}, {against}": found["lesions", way, against, name]
+        for way, against, name in _LESION_FIGURES
+    }
+
+
 def row(name: str, found: Estimate) -> tuple[str, ...]:
     interval = f"{found.low:.3f} to {found.high:.3f}"
     return name, f"{found.mean:.3f}", interval, str(found.n), str(found.patients)
@@ -140,10 +171,10 @@ def row(name: str, found: Estimate) -> tuple[str, ...]:
 def main(
     patients: Annotated[int, typer.Option(help="Patients to simulate.")] = 26,
     seed: Annotated[int, typer.Option(help="Not the training data's.")] = 11,
-    models: Annotated[Path, typer.Option(help="Holds phase1 and phase2.")] = Path("models"),
+    models: Annotated[Path, typer.Option(help="Holds phase1, 2, 4.")] = Path("models"),
     markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
 ) -> None:
-    """Score the models of Phases 1 and 2 on patients of another seed."""
+    """Score the models of Phases 1, 2 and 4 on patients of another seed."""
     rules = rules_of(load_config())
     prepare_runtime(threads=load_config().train.threads)
     dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
@@ -152,7 +183,12 @@ def main(
         site = simulated(folder, patients, seed)
         trees = answered(models / "phase1", "vessel_tree", site, folder / "trees")
         names = answered(models / "phase2", "segments", site, folder / "names")
-        estimates = tree_estimates(site, trees, rules) | segment_estimates(site, names, rules)
+        findings = answered(models / "phase4", "findings", site, folder / "findings")
+        estimates = {
+            **tree_estimates(site, trees, rules),
+            **segment_estimates(site, names, rules),
+            **finding_estimates(site, findings, rules),
+        }
     dist.destroy_process_group()
     columns = ("figure", "value", "interval", "n", "patients")
     rows = (row(name, found) for name, found in estimates.items())
