@@ -94,7 +94,7 @@ class CurveLogger:
 
     @property
     def progress_file(self) -> Path:
-        """Picture of the curves, at most :data:`REDRAW_S` behind."""
+        """Picture of the curves; without the epochs that ended within :data:`REDRAW_S` of it."""
         return self._folder / "progress.png"
 
     def log_panel(self, picture: NDArray[np.uint8], epoch: int) -> None:

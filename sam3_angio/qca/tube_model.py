@@ -27,7 +27,6 @@ FINER = 8
 """Samples of the chord to one of a row, so that lumina narrower than a sample keep their area."""
 BLUR_REACH = 4
 """Standard deviations of the blur that are drawn."""
-_AT_ONCE = 1024
 _TINY = 1e-9
 
 
@@ -131,25 +130,21 @@ def misfit(
     found : (N, K) ndarray
         That darkness, grey values a millimetre.
     """
+    shadow = tubes.shadow_mm.T
     line = _line(weight, tubes.across_mm)
     without = rows - _on_line(rows, weight, line)
     weighted = weight * without
+    own = weight @ shadow**2
+    own -= (weight @ shadow) ** 2 / line.total + (
+        (weight * line.centred) @ shadow
+    ) ** 2 / line.spread
+    own = np.maximum(own, _TINY)
+    overlap = -(weighted @ shadow)
     expected, trust = darkness.expected[:, None], darkness.trust[:, None]
-    empty = np.sum(weighted * without, axis=1, keepdims=True) + trust * expected**2
-    squares = np.empty((len(rows), len(tubes.shadow_mm)))
-    found = np.empty_like(squares)
-    # Few candidates at a time: the tables between stay in the processor's cache.
-    for start in range(0, len(tubes.shadow_mm), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        shadow = tubes.shadow_mm[part].T
-        own = weight @ shadow**2
-        for weights, size in ((weight, line.total), (weight * line.centred, line.spread)):
-            share = weights @ shadow
-            own -= np.square(share, out=share) / size
-        pull = np.maximum(trust * expected - weighted @ shadow, 0.0)
-        found[:, part] = pull / (np.maximum(own, _TINY) + trust)
-        squares[:, part] = empty - found[:, part] * pull
-    return squares, found
+    found = (overlap + trust * expected) / (own + trust)
+    empty = np.sum(weighted * without, axis=1, keepdims=True)
+    squares = empty - 2 * found * overlap + found**2 * own + trust * (found - expected) ** 2
+    return np.where(found > 0, squares, empty + trust * expected**2), np.maximum(found, 0.0)
 
 
 def background(
