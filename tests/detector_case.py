@@ -22,7 +22,17 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from sam3_angio.anatomy import segments
-from sam3_angio.coco import Category, Document, ImageEntry, annotate, write_document
+from sam3_angio.coco import (
+    Category,
+    Document,
+    ImageEntry,
+    annotate,
+    decode_mask,
+    load_document,
+    write_document,
+)
+from sam3_angio.lesion_labels import LESION_CATEGORY
+from sam3_angio.split import merge_findings
 
 SIDE_PX = 64
 REPOSITORY = Path(__file__).parent.parent
@@ -122,6 +132,32 @@ def _write_segment_split(folder: Path, ids: range) -> None:
         categories=tuple(Category(id=n, name=s.phrase) for n, s in segments().items()),
     )
     write_document(folder / "segments" / "annotations.json", document)
+
+
+def write_findings(dataset: Path, *, every: int = 2) -> None:
+    """Give some frames a lesion, the first one of as many: the middle third of its segment."""
+    for split in ("train", "val"):
+        segments = load_document(dataset / split / "segments" / "annotations.json")
+        middle = np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
+        third = slice(SIDE_PX // 3, 2 * SIDE_PX // 3)
+        middle[third, :] = middle[:, third] = True
+        lesions = Document(
+            images=segments.images,
+            annotations=tuple(
+                annotate(
+                    decode_mask(mark.segmentation) & middle,
+                    annotation_id=mark.image_id,
+                    image_id=mark.image_id,
+                    category_id=LESION_CATEGORY.id,
+                    phrase=LESION_CATEGORY.name,
+                )
+                for mark in segments.annotations
+                if mark.image_id % every == 1
+            ),
+            categories=(LESION_CATEGORY,),
+        )
+        path = dataset / split / "findings" / "annotations.json"
+        write_document(path, merge_findings(segments, lesions))
 
 
 def _entry(number: int) -> ImageEntry:

@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytestmark = pytest.mark.torch
 
 import torch  # noqa: E402
-from detector_case import SIDE_PX, run_workers, write_params, write_segments  # noqa: E402
+from detector_case import (  # noqa: E402
+    SIDE_PX,
+    run_workers,
+    write_findings,
+    write_params,
+    write_segments,
+)
 
-from sam3_angio.coco import Document, annotate, decode_mask, load_document, write_document  # noqa: E402
 from sam3_angio.detector.build import build  # noqa: E402
 from sam3_angio.detector.checkpoint import save_weights  # noqa: E402
 from sam3_angio.detector.lesion_training import train_findings  # noqa: E402
@@ -21,37 +25,10 @@ from sam3_angio.detector.runtime import prepare as prepare_runtime  # noqa: E402
 from sam3_angio.detector.training import Outs  # noqa: E402
 from sam3_angio.lesion_labels import LESION_CATEGORY  # noqa: E402
 from sam3_angio.phase4_start import StartChoice, StartScores, read_choice  # noqa: E402
-from sam3_angio.split import merge_findings  # noqa: E402
 
 OUTS = Outs(
     model=Path("models/phase4"), predictions=Path("predictions/phase4"), curves=Path("curves")
 )
-
-
-def write_findings(dataset: Path) -> None:
-    """Give every other frame a lesion: the middle third of its segment."""
-    for split in ("train", "val"):
-        segments = load_document(dataset / split / "segments" / "annotations.json")
-        middle = np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
-        third = slice(SIDE_PX // 3, 2 * SIDE_PX // 3)
-        middle[third, :] = middle[:, third] = True
-        lesions = Document(
-            images=segments.images,
-            annotations=tuple(
-                annotate(
-                    decode_mask(mark.segmentation) & middle,
-                    annotation_id=mark.image_id,
-                    image_id=mark.image_id,
-                    category_id=LESION_CATEGORY.id,
-                    phrase=LESION_CATEGORY.name,
-                )
-                for mark in segments.annotations
-                if mark.image_id % 2
-            ),
-            categories=(LESION_CATEGORY,),
-        )
-        path = dataset / split / "findings" / "annotations.json"
-        write_document(path, merge_findings(segments, lesions))
 
 
 def train() -> None:

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,13 +18,22 @@ torch = pytest.importorskip("torch")
 # Imported here, so that forked workers need not.
 import fvcore.common.param_scheduler  # noqa: E402, F401
 import psutil  # noqa: E402
-from detector_case import run_workers, write_dataset, write_params, write_segments  # noqa: E402
+from detector_case import (  # noqa: E402
+    run_workers,
+    write_dataset,
+    write_findings,
+    write_params,
+    write_segments,
+)
 
 from sam3_angio.command import reporting  # noqa: E402
+from sam3_angio.config import load_config  # noqa: E402
 from sam3_angio.detector import trainer as trainers  # noqa: E402
 from sam3_angio.detector import training  # noqa: E402
+from sam3_angio.detector.build import build  # noqa: E402
 from sam3_angio.detector.checkpoint import save_weights  # noqa: E402
 from sam3_angio.detector.keeping import SCORES, mean_score  # noqa: E402
+from sam3_angio.detector.lesion_training import findings_job  # noqa: E402
 from sam3_angio.detector.runtime import seed_everything  # noqa: E402
 from sam3_angio.detector.training import (  # noqa: E402
     TREE,
@@ -305,7 +315,7 @@ def test_each_worker_draws_its_own_random_numbers_and_again_the_same():
 # --- two workers and one --------------------------------------------------------------------
 
 
-def gradients(job, *, project, workers, batch_size):
+def gradients(job, *, project, workers, batch_size, changes):
     """Return the gradients of a training's first step, taken by some workers."""
 
     def one_step():
@@ -319,25 +329,36 @@ def gradients(job, *, project, workers, batch_size):
             train_phase(job, dataset=Path("dataset"), outs=OUTS)
 
     section = f"train_{job.recipe}"
-    write_params(project, section=section, batch_size=batch_size, freeze_text=False)
+    write_params(project, section=section, batch_size=batch_size, freeze_text=False, **changes)
     assert run_workers(one_step, folder=project, count=workers) == [7] * workers, log_of(project)
     return torch.load(project / "gradients.pt", weights_only=True)
 
 
-@pytest.mark.parametrize("recipe", ["phase1", "phase2"])
-def test_two_workers_have_the_gradients_of_one_with_twice_the_batch(recipe, tmp_path):
+#: Phrases of which some frames are asked more than others, whose labels they must not claim.
+UNEVEN = {"negatives": {"per_image": 0.5, "rivals_per_image": 0.5, "rivals_weight": 30}}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "changes"), [("phase1", {}), ("phase2", {}), ("phase2", UNEVEN), ("phase4", UNEVEN)]
+)
+def test_two_workers_have_the_gradients_of_one_with_twice_the_batch(recipe, changes, tmp_path):
     # all frames in the first step, whoever has them
     (write_dataset if recipe == "phase1" else write_segments)(tmp_path, train=4)
-    job = TREE if recipe == "phase1" else segments_job(Path("start"))
+    if recipe == "phase4":
+        write_findings(tmp_path / "dataset", every=4)  # of one frame, and so of one worker
+    start = tmp_path / "start" / "checkpoint.pt"
+    start.parent.mkdir()
+    torch.manual_seed(0)
+    save_weights(build("tiny", 64), start)
     write_params(tmp_path)
-    if recipe == "phase2":
-        from sam3_angio.detector.build import build
-
-        torch.manual_seed(0)
-        (tmp_path / "start").mkdir()
-        save_weights(build("tiny", 64), tmp_path / "start" / "checkpoint.pt")
-    alone = gradients(job, project=tmp_path, workers=1, batch_size=4)
-    together = gradients(job, project=tmp_path, workers=2, batch_size=2)
+    config = load_config(tmp_path / "params.yaml")
+    jobs = {
+        "phase1": TREE,
+        "phase2": segments_job(Path("start")),
+        "phase4": findings_job(Path("start"), config),
+    }
+    take = partial(gradients, jobs[recipe], project=tmp_path, changes=changes)
+    alone, together = take(workers=1, batch_size=4), take(workers=2, batch_size=2)
     assert alone.keys() == together.keys()
     for name, gradient in alone.items():
         # sums are taken in another order, and some gradients are nothing but rounding

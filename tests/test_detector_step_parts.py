@@ -16,7 +16,12 @@ from sam3_angio.detector import build  # noqa: E402
 from sam3_angio.detector.drawn import DrawnScenes  # noqa: E402
 from sam3_angio.detector.pretraining import lesson_recipe  # noqa: E402
 from sam3_angio.detector.runtime import prepare  # noqa: E402
-from sam3_angio.detector.step_parts import InParts, average_gradients  # noqa: E402
+from sam3_angio.detector.step_parts import (  # noqa: E402
+    InParts,
+    added_up,
+    average_gradients,
+    counts_of,
+)
 from sam3_angio.detector.targets import give_shape  # noqa: E402
 from sam3_angio.errors import ConfigError  # noqa: E402
 
@@ -52,7 +57,9 @@ def _gradients(batches, *, told=True):
     settings = lesson_recipe(0, None).trainer.loss.angio
     settings.loss_fns_find[2].num_sample_points = None  # all: points are drawn at random
     loss = instantiate(settings, normalization="local")  # there is one worker
-    loss.begin_step([part.find_targets[0].num_boxes for part in batches] if told else [])
+    if told:
+        counts = [counts_of(part) for part in batches]
+        loss.begin_step(counts, added_up(counts), workers=1)
     total = 0.0
     for batch in batches:
         targets = [model.back_convert(target) for target in batch.find_targets]

@@ -31,9 +31,15 @@ from sam3_angio.detector.predict import answers, validate
 from sam3_angio.detector.progress import TrainingProgress
 from sam3_angio.detector.runtime import seed_everything
 from sam3_angio.detector.sharing import on_every_machine
-from sam3_angio.detector.step_parts import InParts, average_gradients
+from sam3_angio.detector.step_parts import (
+    Counts,
+    InParts,
+    added_up,
+    average_gradients,
+    counts_of,
+)
 from sam3_angio.detector.targets import give_shape
-from sam3_angio.detector.workers import patient_group, require_same_step
+from sam3_angio.detector.workers import patient_group, summed_in_step
 from sam3_angio.errors import AngioError, Fault
 from sam3_angio.files import replacing
 
@@ -285,15 +291,19 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
             self._progress.end_early(self.max_epochs, "out of time" if late else "no better since")
 
     def _run_step(self, batch: Any, phase: str, *args: Any, **options: Any) -> None:
-        require_same_step(self._batches.taken)
         parts = [part for chunk in _chunks(batch) for part in chunk.values()]
         self._batch_frames = self._frames_of(parts)
         for part in parts:
             give_shape(part)
-        self.loss["angio"].begin_step([part.find_targets[0].num_boxes for part in parts])
+        self._begin_step([counts_of(part) for part in parts])
         super()._run_step(batch, phase, *args, **options)
         if self._parts > 1:
             average_gradients(self.model, self._parts)
+
+    def _begin_step(self, parts: Sequence[Counts]) -> None:
+        """Tell the loss what the step is made of, over all workers."""
+        whole = summed_in_step(self._batches.taken, added_up(parts).numbers)
+        self.loss["angio"].begin_step(parts, Counts.of(whole), dist.get_world_size())
 
     def _step(self, batch: Any, model: Any, phase: str) -> Any:
         # The stock trainer's own setting is for CUDA only and scales the loss, as half precision

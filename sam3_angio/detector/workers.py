@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -227,28 +227,34 @@ def _together(work: Callable[[], Result], *, does: bool) -> Result | None:
     return result
 
 
-def require_same_step(step: int) -> None:
-    """Compare the number of a step with that of the other workers.
+def summed_in_step(step: int, numbers: Sequence[int]) -> tuple[int, ...]:
+    """Add up some numbers over the workers, who must be at the same step.
 
     A worker that leaves a step out would from then on add its gradients to those of another step,
     and nothing else would notice.
+
+    Parameters
+    ----------
+    step : int
+        Of this worker.
+    numbers : sequence of int
 
     Raises
     ------
     AngioError
         The workers are not at the same step.
     """
-    if dist.get_world_size() == 1:
-        return
-    ends = torch.tensor([step, -step])
-    dist.all_reduce(ends, op=dist.ReduceOp.MAX, group=_Groups.counting)
-    last, first = int(ends[0]), -int(ends[1])
-    if first != last:
+    own = torch.tensor([step, *numbers])
+    said = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+    dist.all_gather(said, own, group=_Groups.counting)
+    steps, *columns = zip(*(one.tolist() for one in said), strict=True)
+    if len(set(steps)) > 1:
         raise AngioError(
-            f"The workers are not at the same step: one is at {first} of this epoch, another at "
-            f"{last}. The last finished epoch is good; training resumes from it when the stage is "
-            "run again."
+            f"The workers are not at the same step: one is at {min(steps)} of this epoch, another "
+            f"at {max(steps)}. The last finished epoch is good; training resumes from it when the "
+            "stage is run again."
         )
+    return tuple(sum(column) for column in columns)
 
 
 @contextmanager
