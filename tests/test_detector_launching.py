@@ -99,10 +99,39 @@ def arguments(tmp_path, monkeypatch):
 def test_one_machine_is_the_default(arguments):
     told = arguments(settings={"workers_here": 2})
     assert told == [
-        *("--standalone", "--nproc-per-node=2"),
+        *("--standalone", "--shutdown-timeout=10", "--nproc-per-node=2"),
         *("-m", "stages.train_phase1", "--out", "model"),
     ]
     assert load_config(REPOSITORY / "params.yaml").train.launcher == "standalone"
+
+
+def test_a_tiny_model_trains_on_the_cpu_where_there_are_fewer_gpus_than_workers(
+    arguments, monkeypatch, capsys
+):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    assert "--nproc-per-node=2" in arguments(settings={"workers_here": 2})
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+    assert "2 workers and 1 GPU: training runs on the CPU." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("gpus", "workers_here"), [(0, 2), (2, 2), (1, 1), (4, 2)])
+def test_gpus_are_used_where_each_worker_has_one(gpus, workers_here, arguments, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "all of them")
+    arguments(settings={"workers_here": workers_here})
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "all of them"
+
+
+def test_a_large_model_is_not_started_with_fewer_gpus_than_workers(arguments, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    config = load_config(REPOSITORY / "params.yaml")
+    large = config.model_copy(
+        update={"model": config.model.model_copy(update={"size": "published"})}
+    )
+    monkeypatch.setattr(launcher, "load_config", lambda: large)
+    with pytest.raises(ConfigError, match=r"has 1 GPU: a worker takes one\. Set train\.workers"):
+        arguments(settings={})
 
 
 def test_the_first_machine_waits_where_the_address_says(arguments):

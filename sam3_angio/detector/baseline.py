@@ -59,7 +59,7 @@ _RECIPE = "baseline"
 _LABEL = "Baseline"
 _SECTIONS = ("model", "train", "train_baseline")
 #: What of the section `train` the baseline takes up; the rest is about SAM 3.
-_SHARED = ("workers", "threads", "loader_workers", "seed")
+_SHARED = ("workers", "threads", "seed")
 
 
 def train_baseline(*, dataset: Path, model: Path, predictions: Path, curves: Path) -> None:
@@ -137,6 +137,7 @@ class _Plan:
         run = {
             # The first level is at full resolution, each further one at half of that before.
             "strides": [1] + [2] * (levels - 2),
+            "loader_workers": load_config().train.loader_workers,
             **{f"{split}_document": str(of.document_path) for split, of in self.splits.items()},
             **{f"{split}_store": str(self.store(split)) for split in self.splits},
         }

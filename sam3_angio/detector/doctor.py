@@ -73,6 +73,7 @@ def job_recipe(job: Job, config: Config) -> DictConfig:
         "accelerator": accelerator(),
         "queries": model_spec(config.model.size, config.model.resolution).queries,
         "frozen": frozen_parts(settings),
+        "loader_workers": config.train.loader_workers,
         "initial": None,
         **job.run,
     }

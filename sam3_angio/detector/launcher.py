@@ -27,7 +27,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sam3_angio.config import TrainConfig, load_config
+from sam3_angio.config import Config, TrainConfig, load_config
 from sam3_angio.errors import AngioError, ConfigError
 
 #: Names of environment variables: where machines meet, and whether this one is the first.
@@ -36,6 +36,8 @@ FIRST, OTHER = "first", "other"
 
 _PATIENCE_S = 6 * 3600
 _BETWEEN_TRIES_S = 1.0
+#: A worker that was told to end, and hangs, is killed.
+_KILLED_AFTER_S = 10
 _PORTS = (20_000, 40_000)
 
 
@@ -73,7 +75,8 @@ def launch(work: Sequence[str], *, joins: bool = False, slurm_task: bool = False
     AngioError
         The parameters and this machine do not agree, or no other machine comes.
     """
-    train = load_config().train
+    config = load_config()
+    train = config.train
     if train.launcher == "slurm" and not slurm_task:
         _become(_srun(train, work))
     elif train.launcher == "standalone":
@@ -82,13 +85,14 @@ def launch(work: Sequence[str], *, joins: bool = False, slurm_task: bool = False
                 "train.launcher is 'standalone': a training takes one machine. Set it to 'c10d', "
                 "and train.nodes to the number of machines."
             )
-        _torchrun(["--standalone"], train, work)
+        _torchrun(["--standalone"], config, work)
     else:
         first = os.environ.get("SLURM_NODEID") == "0" if slurm_task else not joins
-        _with_others(_address(), train, work, first=first)
+        _with_others(_address(), config, work, first=first)
 
 
-def _with_others(address: Address, train: TrainConfig, work: Sequence[str], *, first: bool) -> None:
+def _with_others(address: Address, config: Config, work: Sequence[str], *, first: bool) -> None:
+    train = config.train
     os.environ[MACHINE] = FIRST if first else OTHER
     if first and train.nodes > 1:
         _tell(f"Waiting at {address} until {train.nodes} machines are there, this one included.")
@@ -101,15 +105,58 @@ def _with_others(address: Address, train: TrainConfig, work: Sequence[str], *, f
         f"--rdzv-conf=is_host={int(first)},join_timeout={_PATIENCE_S}",
         f"--local-addr={own}",
     ]
-    _torchrun(meeting, train, work)
+    _torchrun(meeting, config, work)
 
 
-def _torchrun(options: Sequence[str], train: TrainConfig, work: Sequence[str]) -> None:
+def _torchrun(options: Sequence[str], config: Config, work: Sequence[str]) -> None:
+    _require_gpus(config)
     if sys.platform == "win32":
-        os.environ.setdefault("USE_LIBUV", "0")  # PyTorch for Windows is built without it
+        _without_libuv()
     from torch.distributed.run import main
 
-    main([*options, f"--nproc-per-node={train.workers}", *work])
+    ending = f"--shutdown-timeout={_KILLED_AFTER_S}"
+    main([*options, ending, f"--nproc-per-node={config.train.workers}", *work])
+
+
+def _require_gpus(config: Config) -> None:
+    """Have a GPU for each worker, or none at all.
+
+    Raises
+    ------
+    ConfigError
+        There are fewer GPUs than workers, for a model that is too large for the CPU.
+    """
+    import torch
+
+    workers, gpus = config.train.workers, torch.cuda.device_count()
+    if not 0 < gpus < workers:
+        return
+    if config.model.size != "tiny":
+        raise ConfigError(
+            f"train.workers is {workers}, and this machine has {gpus} GPU{'s' * (gpus > 1)}: a "
+            f"worker takes one. Set train.workers to {gpus} in params.yaml, or choose a profile "
+            "for one card: sam3-angio profile single-24gb."
+        )
+    _tell(
+        f"{workers} workers and {gpus} GPU{'s' * (gpus > 1)}: training runs on the CPU. Set "
+        f"train.workers to {gpus} in params.yaml to use the GPU."
+    )
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def _without_libuv() -> None:
+    """Let ``torchrun`` make its stores as PyTorch for Windows can, which is built without libuv.
+
+    Its rendezvous asks for libuv whatever the environment variable ``USE_LIBUV`` says.
+    """
+    import torch.distributed as dist
+    from torch.distributed.elastic.rendezvous import c10d_rendezvous_backend
+
+    from sam3_angio.detector.stores import StoreWithoutLibuv
+
+    os.environ.setdefault("USE_LIBUV", "0")
+    dist.TCPStore = StoreWithoutLibuv  # type: ignore[attr-defined]
+    c10d_rendezvous_backend.TCPStore = StoreWithoutLibuv  # type: ignore[attr-defined]
 
 
 def _address() -> Address:

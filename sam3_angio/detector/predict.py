@@ -30,8 +30,9 @@ from sam3.train.data.sam3_image_dataset import Datapoint
 from torch.nn import functional
 
 from sam3_angio.coco import ImageEntry, encode_mask, mask_box
+from sam3_angio.detector.pulse import beating
 from sam3_angio.detector.queries import PreparedFrames
-from sam3_angio.detector.sharing import collected
+from sam3_angio.detector.sharing import collected, in_all
 from sam3_angio.detector.workers import first_worker_does
 from sam3_angio.files import replacing, write_json
 from sam3_angio.progress import tracked
@@ -138,7 +139,7 @@ def answers(
     """
     model.eval()
     texts = TextFeatures(model, device)
-    for place in places:
+    for place in beating(places):
         batch = copy_data_to_device(collate([samples[place]])["angio"], device)
         features = {
             "img_batch_all_stages": batch.img_batch,
@@ -220,8 +221,7 @@ def validate(
             sums[0] += dice(enlarge(answer.semantic, answer.target.shape) > 0, answer.target)
             sums[1] += dice(enlarge(best, answer.target.shape) > 0, answer.target)
             sums[2] += 1
-    sums = sums.to(device)
-    dist.all_reduce(sums)
+    in_all(sums)
     semantic, instance, positives, right, queries = sums.tolist()
     return {
         "val/dice_semantic": semantic / max(1, positives),

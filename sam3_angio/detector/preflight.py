@@ -155,7 +155,7 @@ def need_of(
         workers=workers,
         nodes=nodes,
         threads=train.threads,
-        loader_workers=train.loader_workers,
+        loader_workers=recipe.scratch.run.loader_workers,
         batch_size=recipe.scratch.phase.batch_size,
         frames=frames,
         side_px=recipe.scratch.model.resolution,

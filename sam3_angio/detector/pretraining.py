@@ -29,6 +29,7 @@ from sam3_angio.detector.build import TINY
 from sam3_angio.detector.checkpoint import save_weights
 from sam3_angio.detector.drawn import FAMILIES, DrawnScenes
 from sam3_angio.detector.predict import answers, dice, enlarge, own_share
+from sam3_angio.detector.pulse import all_here
 from sam3_angio.detector.recipe import compose_recipe
 from sam3_angio.detector.run_folder import Origin, code_digests, runs_root, versions
 from sam3_angio.detector.runtime import accelerator, deterministic, prepare
@@ -159,6 +160,7 @@ def _composed(
         "accelerator": accelerator(),
         "queries": TINY.queries,
         "frozen": [],
+        "loader_workers": 0,
         "remember_mb": 0,
         "initial": None,
         **places,
@@ -185,6 +187,7 @@ def held_out_answers(
             )
         )
     gathered: list[list[HeldOutAnswer]] = [[] for _ in range(dist.get_world_size())]
+    all_here()
     dist.all_gather_object(gathered, own)
     return [answer for part in gathered for answer in part]
 

@@ -18,10 +18,12 @@ import os
 import random
 import signal
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import numpy as np
+import psutil
 import torch
 
 from sam3_angio.detector import HAS_TRITON
@@ -122,15 +124,23 @@ def deterministic() -> Iterator[None]:
 
 
 def die_with_parent() -> None:
-    """Let Linux end this process when its launcher dies, by whatever signal.
+    """Let this process end when its launcher does, by whatever signal.
 
     Without it the workers of a killed launcher train on, and hold memory and the output folder.
-    Other systems have no such call; there the collective time-out ends the workers.
+    Linux does it itself; elsewhere a thread waits for the launcher's end.
     """
-    if sys.platform != "linux":
-        return
-    pr_set_pdeathsig = 1
     parent = os.getppid()
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() != parent:  # the launcher died before the call
-        os.kill(os.getpid(), signal.SIGKILL)
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
+        if os.getppid() != parent:  # the launcher died before the call
+            os.kill(os.getpid(), signal.SIGKILL)
+        return
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
+
+
+def _end_after(parent: int) -> None:
+    """Wait until a process is gone, and end this one at once."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(parent).wait()
+    os._exit(1)

@@ -5,7 +5,8 @@ the folder, nothing is copied.
 
 Conventions
 -----------
-What is sent goes through the main memory, in pieces, by the group that waits long.
+What is sent goes through the main memory, in pieces; who waits does so as long as the others are
+heard.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
+from sam3_angio.detector.pulse import all_here
 from sam3_angio.detector.workers import (
     first_worker_does,
     is_first_here,
@@ -47,9 +49,9 @@ def told_by_first(work: Callable[[], Any]) -> Any:
     found = first_worker_does(work)
     text = json.dumps(found).encode() if dist.get_rank() == 0 else b""
     size = torch.tensor(len(text))
-    dist.broadcast(size, src=0, group=patient_group())
+    _from_first(size)
     content = _tensor(text) if text else torch.empty(int(size), dtype=torch.uint8)
-    dist.broadcast(content, src=0, group=patient_group())
+    _from_first(content)
     return json.loads(_bytes(content))
 
 
@@ -97,12 +99,19 @@ def on_every_machine(path: Path) -> None:
     own = sha256(path) if path.is_file() and is_first_here() else None
     lacks = is_first_here() and own != wanted
     lacking = torch.tensor(int(lacks))
+    all_here()
     dist.all_reduce(lacking, group=patient_group())
     if int(lacking) and wanted is not None:
         _send(path, writes=lacks)
     elif lacks:
         path.unlink()
-    dist.barrier(group=patient_group())
+    all_here()
+
+
+def _from_first(content: torch.Tensor) -> None:
+    """Bring what the first worker has in a tensor to all."""
+    all_here()
+    dist.broadcast(content, src=0, group=patient_group())
 
 
 def _send(path: Path, *, writes: bool) -> None:
@@ -118,19 +127,19 @@ def _send(path: Path, *, writes: bool) -> None:
 
 
 def _spread(path: Path) -> None:
-    dist.broadcast(torch.tensor(path.stat().st_size), src=0, group=patient_group())
+    _from_first(torch.tensor(path.stat().st_size))
     with path.open("rb") as source:
         while piece := source.read(_PIECE_BYTES):
-            dist.broadcast(_tensor(piece), src=0, group=patient_group())
+            _from_first(_tensor(piece))
 
 
 def _received() -> Iterator[bytes]:
     left = torch.tensor(0)
-    dist.broadcast(left, src=0, group=patient_group())
+    _from_first(left)
     rest = int(left)
     while rest:
         piece = torch.empty(min(rest, _PIECE_BYTES), dtype=torch.uint8)
-        dist.broadcast(piece, src=0, group=patient_group())
+        _from_first(piece)
         rest -= len(piece)
         yield _bytes(piece)
 
@@ -144,6 +153,7 @@ def collected(content: bytes) -> list[bytes]:
         One a worker, in their order; empty on the other workers.
     """
     group, rank = patient_group(), dist.get_rank()
+    all_here()
     sizes = [torch.tensor(0) for _ in range(dist.get_world_size())]
     dist.all_gather(sizes, torch.tensor(len(content)), group=group)
     if rank:
@@ -157,6 +167,18 @@ def collected(content: bytes) -> list[bytes]:
             dist.recv(part, src=source, group=group)
         parts.append(_bytes(part))
     return parts
+
+
+def in_all(values: torch.Tensor, operation: dist.ReduceOp.RedOpType = dist.ReduceOp.SUM) -> None:
+    """Reduce a tensor in the main memory over the workers, in place, whenever they come.
+
+    Parameters
+    ----------
+    values : tensor
+    operation : dist.ReduceOp
+    """
+    all_here()
+    dist.all_reduce(values, operation, group=patient_group())
 
 
 def _tensor(content: bytes) -> torch.Tensor:

@@ -29,8 +29,9 @@ from sam3_angio.detector.keeping import best_epoch, is_exhausted, is_out_of_time
 from sam3_angio.detector.panel import draw_panel, panel_places
 from sam3_angio.detector.predict import answers, validate
 from sam3_angio.detector.progress import TrainingProgress
+from sam3_angio.detector.pulse import all_here
 from sam3_angio.detector.runtime import seed_everything
-from sam3_angio.detector.sharing import on_every_machine
+from sam3_angio.detector.sharing import in_all, on_every_machine
 from sam3_angio.detector.step_parts import (
     Counts,
     InParts,
@@ -39,7 +40,7 @@ from sam3_angio.detector.step_parts import (
     counts_of,
 )
 from sam3_angio.detector.targets import give_shape
-from sam3_angio.detector.workers import patient_group, summed_in_step
+from sam3_angio.detector.workers import summed_in_step
 from sam3_angio.errors import AngioError, Fault
 from sam3_angio.files import replacing
 
@@ -253,8 +254,8 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
 
     def _minutes(self) -> float:
         """Return the slowest worker's minutes, so that all of them end in the same epoch."""
-        minutes = torch.tensor(self.time_elapsed_meter.val / 60, device=self.device)
-        dist.all_reduce(minutes, dist.ReduceOp.MAX)
+        minutes = torch.tensor(self.time_elapsed_meter.val / 60)
+        in_all(minutes, dist.ReduceOp.MAX)
         return float(minutes)
 
     def _show_panel(self, collate: Any) -> None:
@@ -328,8 +329,7 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         }
         record["train/grad_norm"] = _mean(self.gradient_clipper.norms)
         values = torch.tensor([record[name] for name in sorted(record)], dtype=torch.float64)
-        values = values.to(self.device)
-        dist.all_reduce(values)
+        in_all(values)
         mean = (values / dist.get_world_size()).tolist()
         record = dict(zip(sorted(record), mean, strict=True))
         return {**record, **self._rates()}
@@ -349,9 +349,9 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         return Path(self.checkpoint_conf.save_dir)
 
     def save_checkpoint(self, epoch: int, checkpoint_names: list[str] | None = None) -> None:
-        """Let worker 0 write the state; the others wait, however long its disk takes."""
+        """Let worker 0 write the state, while the others wait."""
         super().save_checkpoint(epoch, checkpoint_names)
-        dist.barrier(group=patient_group())
+        all_here()
 
     def _save_checkpoint(self, checkpoint: dict[str, Any], checkpoint_path: str) -> None:
         """Write the state, and the weights if they are the best so far.
@@ -379,6 +379,11 @@ class PhaseTrainer(Trainer):  # type: ignore[misc]
         """Place in the history of the epoch whose weights the trained model has."""
         best = best_epoch(self.history) if self._keep == "best" else None
         return len(self.history) - 1 if best is None else best
+
+    def load_checkpoint(self) -> None:
+        """Load the state to resume from, if there is one; the others wait for a slow disk."""
+        super().load_checkpoint()
+        all_here()
 
     def _load_resuming_checkpoint(self, ckpt_path: str) -> None:
         super()._load_resuming_checkpoint(ckpt_path)

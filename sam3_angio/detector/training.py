@@ -329,6 +329,7 @@ def _recipe(plan: _Plan) -> DictConfig:
         "accelerator": accelerator(),
         "queries": model_spec(**_size(parameters)).queries,
         "frozen": frozen_parts(plan.settings),
+        "loader_workers": load_config().train.loader_workers,
         "remember_mb": _remembered_mb(plan),
         "initial": None if start is None else str(start),
         "folder": str(plan.folder),
@@ -367,7 +368,7 @@ def _remembered_mb(plan: _Plan) -> int:
     altered = not settings["variants"] and any(settings[key] for key in _ALTERS_PICTURES)
     if altered or not settings["freeze_vision"]:
         return 0
-    return int(plan.origin.parameters["train"]["remember_mb"])
+    return load_config().train.remember_mb
 
 
 def _prepare_stores(plan: _Plan) -> None:

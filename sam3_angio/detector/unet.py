@@ -162,7 +162,7 @@ class UNetTraining:
             batch_size=int(self._phase.batch_size),
             shuffle=True,
             drop_last=True,
-            num_workers=int(self.recipe.scratch.train.loader_workers),
+            num_workers=int(self.recipe.scratch.run.loader_workers),
             collate_fn=collate,
         )
 

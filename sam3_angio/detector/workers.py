@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -22,8 +23,11 @@ import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 from torch._C._distributed_c10d import TCPStore
+from torch.distributed import distributed_c10d
 
+from sam3_angio.detector.pulse import SILENT_S, all_here, heard
 from sam3_angio.detector.runtime import accelerator, die_with_parent
+from sam3_angio.detector.stores import StoreWithoutLibuv
 from sam3_angio.errors import AngioError, ConfigError
 
 Result = TypeVar("Result")
@@ -31,7 +35,6 @@ Result = TypeVar("Result")
 _LOCK_PATIENCE_S = 10.0
 #: Set by the launcher to ``first`` or ``other``, where there are several machines.
 _MACHINE = "SAM3_ANGIO_MACHINE"
-_SETUP_PATIENCE = timedelta(hours=6)
 #: What a collective operation says when another worker is gone, or does not come.
 _LOST = ("Timed out", "timed out", "Timeout", "Connection closed by peer", "Connection reset")
 
@@ -42,7 +45,8 @@ class _Groups:
     Attributes
     ----------
     patient
-        Waits long, for what one worker does alone.
+        For tensors in the main memory, among workers that have waited for each other: see
+        :func:`~sam3_angio.detector.pulse.all_here`.
     counting
         Compares steps. Its exchanges pair up with each other only, whatever else is exchanged.
     """
@@ -76,10 +80,13 @@ def joined(timeout_s: float) -> Iterator[None]:
         backend="nccl" if kind == "cuda" and dist.is_nccl_available() else "gloo",
         timeout=timedelta(seconds=timeout_s),
     )
-    _Groups.patient = dist.new_group(backend="gloo", timeout=_SETUP_PATIENCE)
+    _Groups.patient = dist.new_group(backend="gloo", timeout=timedelta(seconds=SILENT_S))
     _Groups.counting = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
     try:
-        yield
+        with heard(distributed_c10d._get_default_store(), timeout_s):
+            yield
+            all_here()
+        dist.barrier(group=_Groups.patient)  # one of them may hold the store in which they meet
     except RuntimeError as error:
         if any(sign in str(error) for sign in _LOST):
             raise AngioError(
@@ -120,7 +127,7 @@ def _first_machine_first(timeout_s: float) -> None:
         int(os.environ[name])
         for name in ("GROUP_RANK", "GROUP_WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
     )
-    store = TCPStore(
+    store = (StoreWithoutLibuv if sys.platform == "win32" else TCPStore)(
         os.environ["MASTER_ADDR"],
         int(os.environ["MASTER_PORT"]),
         is_master=False,
@@ -144,7 +151,7 @@ def _first_machine_first(timeout_s: float) -> None:
 
 
 def patient_group() -> Any:
-    """Return the group of all workers that waits long, for tensors in the main memory."""
+    """Return the group of all workers for tensors in the main memory, after `all_here`."""
     return _Groups.patient
 
 
@@ -217,6 +224,7 @@ def _together(work: Callable[[], Result], *, does: bool) -> Result | None:
             error = caught
     failed = torch.zeros(machine_count(), dtype=torch.int64)
     failed[_machine()] = int(error is not None)
+    all_here()
     dist.all_reduce(failed, group=_Groups.patient)
     if error is not None:
         raise error

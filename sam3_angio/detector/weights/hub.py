@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sam3_angio.detector.pulse import alive
 from sam3_angio.errors import ConfigError
 
 _REPOSITORY, _FILE = "facebook/sam3", "sam3.pt"
@@ -45,7 +46,8 @@ def published_weights() -> Path:
     if kept is not None:
         return kept
     try:
-        return Path(hf_hub_download(_REPOSITORY, _FILE))
+        with alive():
+            return Path(hf_hub_download(_REPOSITORY, _FILE))
     except HfHubHTTPError as error:
         raise _refused(error.response.status_code) from None
     except (LocalEntryNotFoundError, httpx.HTTPError, ConnectionError):
