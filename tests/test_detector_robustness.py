@@ -20,6 +20,7 @@ import fvcore.common.param_scheduler  # noqa: E402, F401
 import psutil  # noqa: E402
 from detector_case import (  # noqa: E402
     run_workers,
+    set_train,
     write_dataset,
     write_findings,
     write_params,
@@ -232,6 +233,19 @@ def test_a_disk_that_refuses_is_told_and_costs_nothing_but_time(fault, uninterru
     assert not (project / OUTS.model).exists()
     assert run_workers(train, folder=project) == [0], log_of(project)
     assert_same(published(project), uninterrupted)
+
+
+def test_what_only_says_how_a_training_waits_and_loads_changes_nothing(tmp_path):
+    found = []
+    for settings in ({}, {"timeout_s": 200, "loader_workers": 1}):
+        project = tmp_path / str(len(found))
+        write_dataset(project)
+        write_params(project, epochs=2)
+        set_train(project, **settings)
+        assert run_workers(train, folder=project) == [0], log_of(project)
+        found.append(published(project))
+    assert_same(*found)
+    assert found[0][2]["fingerprint"] == found[1][2]["fingerprint"]
 
 
 @pytest.mark.slow

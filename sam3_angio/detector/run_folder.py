@@ -29,9 +29,9 @@ from sam3_angio.errors import ConfigError
 from sam3_angio.files import sha256
 
 _OURS = ("sam3_angio", "stages")
-#: How workers are started and wait for each other, and where pictures are prepared and kept: no
-#: matter to the result. How many workers there are is counted, see :attr:`Origin.workers`.
-_PLACEMENT = ("launcher", "nodes", "timeout_s", "loader_workers", "remember_mb")
+#: How workers are started and wait for each other, and who prepares batches: no matter to the
+#: result. How many workers there are is counted, see :attr:`Origin.workers`.
+_PLACEMENT = ("launcher", "nodes", "timeout_s", "loader_workers")
 _DECISIVE = ("torch", "torchvision", "sam3", "numpy", "opencv-python-headless")
 
 

@@ -368,7 +368,7 @@ def _remembered_mb(plan: _Plan) -> int:
     altered = not settings["variants"] and any(settings[key] for key in _ALTERS_PICTURES)
     if altered or not settings["freeze_vision"]:
         return 0
-    return load_config().train.remember_mb
+    return int(plan.origin.parameters["train"]["remember_mb"])
 
 
 def _prepare_stores(plan: _Plan) -> None:
