@@ -69,12 +69,16 @@ class ArmRow:
         By `ARM_FIGURES`.
     difference, holm_p : str
         Empty for ``none`` itself.
+    limits : tuple of str
+        The smallest difference that could be declared at all, and the one that would be found; a
+        dash where none, empty for ``none`` itself.
     """
 
     arm: str
     figures: tuple[str, ...]
     difference: str
     holm_p: str
+    limits: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,7 +175,16 @@ def _arm_row(document: Mapping[str, Any], arm: str) -> ArmRow:
         figures=tuple(_figure_text(figures[key].get(side)) for key, side, _ in ARM_FIGURES),
         difference=_figure_text(named) if named else "",
         holm_p=f"{document['mcnemar'][arm]['none']['holm_p']:.3f}" if named else "",
+        limits=(
+            (_limit_text(named.get("declarable")), _limit_text(named.get("detectable")))
+            if named
+            else ("", "")
+        ),
     )
+
+
+def _limit_text(difference: float | None) -> str:
+    return "–" if difference is None else f"{difference:.3f}"
 
 
 def _figure_text(figure: Mapping[str, Any] | None) -> str:
