@@ -3,7 +3,7 @@
 An arm is claimed to name more segments right where the interval of the paired difference lies above
 0 and McNemar's exact p, adjusted for the number of arms, is below the interval's level
 (:mod:`sam3_angio.scoring.paired`). With few frames the second is the higher bar: 7 frames that only
-the arm names right, and none that only the other does, give p = 0.016, four times which is too much.
+the arm names right, and none that only the other does, give p = 0.016: with four arms no claim.
 
 Conventions
 -----------
