@@ -216,6 +216,41 @@ def weighted_mean(values: Sequence[float] | FloatArray, patients: Sequence[str])
     )
 
 
+def weighted_median(
+    values: Sequence[float] | FloatArray, patients: Sequence[str]
+) -> WeightedFigure:
+    """Return the median of values, NaN left out, as a function of patients' weights.
+
+    Of an even number it is the mean of the two in the middle, as in ``numpy.median``.
+
+    Parameters
+    ----------
+    values : (N,) sequence of float
+    patients : (N,) sequence of str
+    """
+    array = np.asarray(values, dtype=np.float64)
+    defined = ~np.isnan(array)
+    owners = np.asarray(patients, dtype=str)[defined]
+    names, codes = np.unique(owners, return_inverse=True)
+    order = np.argsort(array[defined], kind="stable")
+    rising, ranked = array[defined][order], codes[order]
+
+    def median(weights: FloatArray) -> FloatArray:
+        if not len(rising):
+            return np.full(len(weights), math.nan)
+        reached = np.cumsum(weights[:, ranked], axis=1)
+        half = reached[:, -1:] / 2
+        lower, upper = (np.argmax(met, axis=1) for met in (reached >= half, reached > half))
+        return np.where(half[:, 0] > 0, (rising[lower] + rising[upper]) / 2, math.nan)
+
+    return WeightedFigure(
+        patients=tuple(names.tolist()),
+        n=len(rising),
+        of_weights=median,
+        undefined=int((~defined).sum()),
+    )
+
+
 def weighted_totals(
     counts: FloatArray,
     patients: Sequence[str],
