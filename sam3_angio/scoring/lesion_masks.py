@@ -22,7 +22,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sam3_angio.coco import Rle, decode_mask
+from sam3_angio.coco import Document, Rle, decode_mask
+from sam3_angio.lesion_labels import LESION_CATEGORY
 from sam3_angio.scoring.answers import answer_mask
 from sam3_angio.scoring.masks import BoolArray
 from sam3_angio.scoring.predictions import Query
@@ -49,6 +50,42 @@ class PointedLesion:
     patient: str
     iou: Mapping[str, float]
     share: Mapping[str, float]
+
+
+def pointed_lesions(
+    lesions: Document, segments: Document, answers: Mapping[tuple[str, int], Query]
+) -> dict[str, PointedLesion]:
+    """Hold the answers against every lesion that the expert outlined and the prompt asked for.
+
+    Parameters
+    ----------
+    lesions, segments : Document
+        The expert's, of one partition.
+    answers : mapping
+        By frame and category.
+
+    Returns
+    -------
+    dict of str to PointedLesion
+        By frame.
+    """
+    frame_ids = {image.id: image.frame_id for image in segments.images}
+    wholes = {
+        (frame_ids[mark.image_id], mark.category_id): mark.segmentation
+        for mark in segments.annotations
+    }
+    images = {image.id: image for image in lesions.images}
+    found = {}
+    for mark in lesions.annotations:
+        image = images[mark.image_id]
+        place = (image.frame_id, image.cass_segment)
+        of_frame = answers.get((image.frame_id, LESION_CATEGORY.id))
+        prompt = answers.get((image.frame_id, LESION_CATEGORY.id + image.cass_segment), of_frame)
+        if prompt is not None and place in wholes:
+            found[image.frame_id] = point(
+                image.patient, mark.segmentation, wholes[place], prompt, answers.get(place)
+            )
+    return found
 
 
 def point(

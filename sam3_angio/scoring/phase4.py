@@ -31,10 +31,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sam3_angio.coco import ImageEntry, Rle, decode_mask, load_document
-from sam3_angio.lesion_labels import LESION_CATEGORY, Measured, asks_for_lesions, segment_of
+from sam3_angio.lesion_labels import Measured, asks_for_lesions, segment_of
 from sam3_angio.scoring.agreement import SEVERITY_PCT, agreement_figures, severity_kappa
 from sam3_angio.scoring.answers import SegmentRule, answer_mask, mask_ious
-from sam3_angio.scoring.lesion_masks import PointedLesion, point, pointing_figures
+from sam3_angio.scoring.lesion_masks import PointedLesion, pointed_lesions, pointing_figures
 from sam3_angio.scoring.lesions import (
     FoundLesion,
     Hits,
@@ -177,33 +177,9 @@ def score_phase4(inputs: Phase4Inputs, rule: SegmentRule, workers: int = 0) -> t
         _frame(job, measured, expert.get(job.image.frame_id), truth, said.get(job.image.frame_id))
         for job, measured in zip(jobs, measure_segments(jobs, workers), strict=True)
     )
-    outlined = _outlined(inputs.dataset)
-    return tuple(
-        replace(frame, pointed=_pointed(frame.image, outlined, masks.annotated, answers))
-        for frame in frames
-    )
-
-
-def _outlined(dataset: Path) -> dict[str, Rle]:
-    """Return the expert's lesion of each frame that has one."""
-    document = load_document(dataset / "val" / "lesions" / "annotations.json")
-    frame_ids = {image.id: image.frame_id for image in document.images}
-    return {frame_ids[mark.image_id]: mark.segmentation for mark in document.annotations}
-
-
-def _pointed(
-    image: ImageEntry,
-    outlined: Mapping[str, Rle],
-    annotated: Mapping[tuple[str, int], Rle],
-    answers: Mapping[tuple[str, int], Query],
-) -> PointedLesion | None:
-    frame_id, segment = image.frame_id, image.cass_segment
-    lesion, whole = outlined.get(frame_id), annotated.get((frame_id, segment))
-    of_frame = answers.get((frame_id, LESION_CATEGORY.id))
-    prompt = answers.get((frame_id, LESION_CATEGORY.id + segment), of_frame)
-    if lesion is None or whole is None or prompt is None:
-        return None
-    return point(image.patient, lesion, whole, prompt, answers.get((frame_id, segment)))
+    outlined = load_document(inputs.dataset / "val" / "lesions" / "annotations.json")
+    pointed = pointed_lesions(outlined, labels, answers)
+    return tuple(replace(frame, pointed=pointed.get(frame.image.frame_id)) for frame in frames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
