@@ -4,7 +4,9 @@
 predictions/phase4] [--markdown]`` counts the frames that the labels call free of lesions and that
 show one in another segment, and scores the answers to the prompt for lesions (that of the frame, or
 that which names the analysed segment): its presence on frames with and without an outlined lesion,
-and its best mask.
+and its best mask. That is held against masks that know of no lesion
+(``sam3_angio/scoring/lesion_masks.py``): the answer to the segment's own phrase, the expert's whole
+segment, and its middle third. Intervals are by patient.
 
 A lesion of the truth counts from the depth that ``evaluate`` counts.
 """
@@ -22,11 +24,15 @@ from sklearn.metrics import roc_auc_score
 
 from sam3_angio.coco import Document, decode_mask, load_document
 from sam3_angio.lesion_labels import asks_for_lesions, segment_of
+from sam3_angio.scoring.lesion_masks import pointed_lesions, pointing_figures
 from sam3_angio.scoring.predictions import read_predictions
 from sam3_angio.scoring.qca_frames import deep_lesions
+from sam3_angio.scoring.statistics import Resampling, estimate_figure
 from sam3_angio.scoring.true_lesions import read_true_lesions
 
 Rows = list[tuple[str, str, str]]
+
+RESAMPLING = Resampling(samples=2000, confidence=0.95, seed=0)
 
 _WELL_PLACED = 0.3
 
@@ -71,15 +77,30 @@ def score_answers(document: Document, answers: Path) -> Rows:
     for state, words in ((True, "with"), (False, "without")):
         own = [value for value, lesion in zip(presence, there, strict=True) if lesion is state]
         rows.append(("val", f"presence {words} a lesion", f"{median(own):.2f}, n = {len(own)}"))
-    ious, sizes = [], []
-    for frame_id, lesion in outlined.items():
-        best = decode_mask(asked[frame_id].instances[0].mask)
-        ious.append((best & lesion).sum() / (best | lesion).sum())
-        sizes.append(best.sum() / lesion.sum())
-    rows.append(("val", "IoU of the best mask", f"{median(ious):.2f}, n = {len(ious)}"))
-    above = sum(iou > _WELL_PLACED for iou in ious)
-    rows.append(("val", f"of which above {_WELL_PLACED}", f"{above} of {len(ious)}"))
-    rows.append(("val", "its area over the lesion's", f"{median(sizes):.1f}, n = {len(sizes)}"))
+    sizes = [
+        decode_mask(asked[frame_id].instances[0].mask).sum() / lesion.sum()
+        for frame_id, lesion in outlined.items()
+    ]
+    rows.append(("val", "its best mask's area over the lesion's", f"{median(sizes):.1f}"))
+    return rows
+
+
+def compare_masks(dataset: Path, answers: Path) -> Rows:
+    """Return how well the prompt's masks point at the lesions, and masks that know of none."""
+    own = {
+        task: load_document(dataset / "val" / task / "annotations.json")
+        for task in ("lesions", "segments")
+    }
+    said = {(query.frame_id, query.category_id): query for query in read_predictions(answers)}
+    lesions = list(pointed_lesions(own["lesions"], own["segments"], said).values())
+    rows: Rows = []
+    for (quantity, mask, name), of in pointing_figures(lesions).items():
+        found = estimate_figure(of, RESAMPLING)
+        value = f"{found.mean:.3f} ({found.low:.3f} to {found.high:.3f}), n = {found.n}"
+        rows.append(("val", f"{quantity}, {mask.replace('_', ' ')}, {name}", value))
+    for mask in ("prompt", "segment", "annotated"):
+        above = sum(lesion.iou[mask] > _WELL_PLACED for lesion in lesions)
+        rows.append(("val", f"iou above {_WELL_PLACED}, {mask}", f"{above} of {len(lesions)}"))
     return rows
 
 
@@ -91,7 +112,11 @@ def main(
 ) -> None:
     """Compare labels, truth and answers."""
     document = load_document(dataset / "val" / "lesions" / "annotations.json")
-    rows = [*count_frames(dataset, truth), *score_answers(document, answers)]
+    rows = [
+        *count_frames(dataset, truth),
+        *score_answers(document, answers),
+        *compare_masks(dataset, answers),
+    ]
     show_table("Labels of lesions", ("split", "figure", "value"), rows, markdown=markdown)
 
 

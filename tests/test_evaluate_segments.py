@@ -34,7 +34,7 @@ def folder(request, tmp_path_factory):
     scores = score_predictions(*paths, folder / "predictions" / "phase2", RULES)
     write_phase2(folder / "metrics", scores, RESAMPLING)
     arms = score_arms(*paths, folder / "predictions" / "phase3", RULES)
-    write_phase3(folder / "metrics", compare_arms(arms, RESAMPLING))
+    write_phase3(folder / "metrics", compare_arms(arms, RESAMPLING), epochs=1)
     return folder
 
 
@@ -115,6 +115,7 @@ def test_arms_have_figures_differences_and_a_verdict(folder):
     metrics = document(folder, "phase3.json")
     assert list(metrics["arms"]) == ["none", "text", "shuffled"]
     assert metrics["verdict"].endswith(".")
+    assert metrics["count"] == {"epochs": 1, "frames": FRAMES, "patients": 6}
     difference = metrics["difference"]["text"]
     assert set(difference) == {"none", "shuffled"}
     assert set(metrics["difference"]["shuffled"]) == {"none"}
@@ -122,6 +123,11 @@ def test_arms_have_figures_differences_and_a_verdict(folder):
     expected = arms["text"]["top1"]["annotated"]["mean"] - arms["none"]["top1"]["annotated"]["mean"]
     assert difference["none"]["top1"]["annotated"]["mean"] == pytest.approx(expected, abs=2e-4)
     assert metrics["mcnemar"]["text"]["none"]["holm_p"] <= 1
+    # Two arms: 7 of 20 frames to 0 give p = 2 / 64, 6 give 2 / 32.
+    named = difference["none"]["top1"]["annotated"]
+    assert named["declarable"] == 7 / FRAMES
+    assert named["detectable"] is None or named["detectable"] >= named["declarable"]
+    assert "declarable" not in difference["none"]["dice"]["annotated"]
     own = [row for row in rows_of(folder, "phase3_arms.csv") if not row["to"]]
     assert {row["arm"] for row in own} == set(arms)
 

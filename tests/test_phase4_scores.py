@@ -53,6 +53,13 @@ def image_of(number: int) -> ImageEntry:
     )
 
 
+def lesion_of(mask: np.ndarray, columns: int) -> np.ndarray:
+    """Return the part of a mask in some columns from 52 on."""
+    lesion = np.zeros_like(mask)
+    lesion[55:65, 52 : 52 + columns] = mask[55:65, 52 : 52 + columns]
+    return lesion
+
+
 class Site:
     """Four frames: one without a lesion, three with one; the model's masks are coarse."""
 
@@ -97,6 +104,22 @@ class Site:
         path = self.inputs.dataset / "val" / "segments" / "annotations.json"
         write_document(path, document)
         write_document(self.inputs.truth / "segments.json", document)
+        lesions = Document(
+            images=tuple(self.images),
+            annotations=tuple(
+                annotate(
+                    lesion_of(mask, 8),
+                    annotation_id=image.id,
+                    image_id=image.id,
+                    category_id=100,
+                    phrase="stenosis",
+                )
+                for image, mask, stenosis in zip(self.images, self.masks, STENOSES, strict=True)
+                if stenosis
+            ),
+            categories=(Category(id=100, name="stenosis"),),
+        )
+        write_document(self.inputs.dataset / "val" / "lesions" / "annotations.json", lesions)
         rows = [
             self._measured(image, stenosis)
             for image, stenosis in zip(self.images, STENOSES, strict=True)
@@ -144,8 +167,7 @@ class Site:
     def _predictions(self) -> None:
         queries, results = [], []
         for image, mask in zip(self.images, self.masks, strict=True):
-            lesion = np.zeros_like(mask)
-            lesion[55:65, 52:68] = mask[55:65, 52:68]
+            lesion = lesion_of(mask, 16)
             for category, phrase, said in (
                 (13, "mid LAD", on_raster(mask, 4)),
                 (100, "stenosis", lesion),
@@ -241,6 +263,23 @@ def test_what_is_found_on_a_frame_without_a_lesion_is_false(
     assert lesions["ppv"]["mean"] == 0.75
     assert lesions["false_per_frame"]["mean"] == 0.25
     assert document["lesions"]["qca"]["truth"]["sensitivity"]["mean"] == 1.0
+
+
+def test_the_prompt_s_masks_are_held_against_masks_that_know_of_no_lesion(
+    site: Site, frames: tuple[QcaFrame, ...]
+) -> None:
+    document = write_phase4(site.folder / "metrics", frames, 0.5, RESAMPLING)
+    sizes = [[lesion_of(mask, columns).sum() for columns in (8, 16)] for mask in site.masks[1:]]
+    iou = document["lesion_iou"]
+    assert iou["prompt"]["mean"]["n"] == 3
+    assert iou["prompt"]["mean"]["mean"] == pytest.approx(
+        np.mean([lesion / drawn for lesion, drawn in sizes]), abs=1e-4
+    )
+    whole = [lesion / mask.sum() for (lesion, _), mask in zip(sizes, site.masks[1:], strict=True)]
+    assert iou["annotated"]["median"]["mean"] == pytest.approx(np.median(whole), abs=1e-4)
+    assert iou["segment"]["mean"]["mean"] < iou["prompt"]["mean"]["mean"]
+    assert document["lesion_share"]["prompt_less_segment"]["mean"]["low"] > 0
+    assert {frame.pointed is None for frame in frames if frame.finding == "free"} == {True}
 
 
 def test_a_row_a_frame_and_origin_is_written(site: Site, frames: tuple[QcaFrame, ...]) -> None:

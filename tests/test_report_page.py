@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 import re
 import shutil
 from html.parser import HTMLParser
@@ -21,7 +22,7 @@ from sam3_angio.report.composition import CountTable
 from sam3_angio.report.gallery import PictureGroup, make_picture
 from sam3_angio.report.page import PageContent, draw_charts, render_page
 from sam3_angio.report.page_charts import Chart
-from sam3_angio.report.page_figures import result_rows
+from sam3_angio.report.page_figures import arm_rows, result_rows
 from sam3_angio.report.provenance import ModelRecord, Provenance, code_version, parameter_rows
 
 ROOT = Path(__file__).parents[1]
@@ -201,6 +202,47 @@ def test_a_baseline_stands_beside_phase_1_where_it_was_scored():
         ("Dice", "0.700"),
         ("Phase 1 less U-Net, paired: Dice", "0.050"),
     ]
+
+
+def test_severity_false_stenoses_and_the_lesion_prompt_s_controls_are_rows_with_their_number():
+    metrics = ROOT / "metrics"
+    document = json.loads((metrics / "phase4.json").read_text(encoding="utf-8"))
+    document["lesion_iou"] = {
+        "prompt": {"mean": figure(0.11), "median": figure(0.08)},
+        "prompt_less_segment": {"mean": figure(-0.03, -0.07, 0.01)},
+    }
+    (group,) = result_rows({"phase4": document})
+    rows = {(row.title, row.against): row for row in group.rows}
+    for limit in (50, 70):
+        row = rows[f"%DS, points: κ of {limit} % or more", "the truth"]
+        kappa = document["stenosis_pct"]["truth"][f"kappa{limit}"]
+        assert (row.value, row.n) == (f"{kappa['mean']:.3f}", str(kappa["n"]))
+    title = "Measured at 50 % or more where there is no lesion"
+    for origin, against in (
+        ("from_prediction", "no lesion, under predicted masks"),
+        ("from_truth_mask", "no lesion, of true masks"),
+    ):
+        rate = document["false_stenosis_pct"][origin]["rate50"]
+        row = rows[title, against]
+        assert (row.value, row.n) == (f"{rate['mean']:.3f}", str(rate["n"]))
+        assert row.interval == f"{rate['low']:.3f} to {rate['high']:.3f}"
+    title = "IoU with the expert's lesion: the lesion's prompt less the segment's phrase, paired"
+    assert rows[title, "the expert"].value == "-0.030"
+
+
+def test_what_an_arm_s_difference_must_exceed_is_in_its_row():
+    named = figure(0.01, -0.04, 0.06) | {"detectable": 0.133, "declarable": 0.096}
+    own = {key: {"annotated": figure(0.7)} for key in ("top1", "macro_f1", "dice")}
+    document = {
+        "arms": dict.fromkeys(("none", "text"), own | {"cgf1": {}}),
+        "difference": {"text": {"none": {"top1": {"annotated": named}}}},
+        "mcnemar": {"text": {"none": {"holm_p": 1.0}}},
+    }
+    none, text = arm_rows(document)
+    assert none.limits == ("", "")
+    assert text.limits == ("0.096", "0.133")
+    named["declarable"] = named["detectable"] = None
+    assert arm_rows(document)[1].limits == ("–", "–")
 
 
 def test_too_large_a_page_is_refused_with_what_to_do(content, monkeypatch):

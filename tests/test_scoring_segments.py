@@ -323,10 +323,15 @@ def test_arms_are_told_in_a_fixed_order():
     assert ordered_arms(["shuffled", "new", "text", "none"]) == ("none", "text", "new", "shuffled")
 
 
-def test_an_arm_that_answers_as_none_has_no_difference_and_no_power(arms):
+def test_an_arm_that_answers_as_none_has_no_difference(arms):
     row = comparison(arms, "text", "none", "top1")
     assert (row.difference.mean, row.difference.low, row.difference.high) == (0, 0, 0)
-    assert math.isnan(row.detectable)
+    # Seven frames to none give p = 1 / 64, three times which (three arms) is below 0.05.
+    assert row.declarable == pytest.approx(7 / 80)
+    assert row.detectable > row.declarable
+    drawn = comparison(arms, "text", "none", "dice")
+    assert math.isnan(drawn.detectable)
+    assert math.isnan(drawn.declarable)
     test = next(of for of in arms.tests if (of.arm, of.to) == ("text", "none"))
     assert (test.only_arm, test.only_other, test.p, test.holm_p) == (0, 0, 1, 1)
 
@@ -348,11 +353,12 @@ def test_arteries_split_the_frames(arms):
 
 
 def test_the_verdict_says_which_arm_helps_and_which_cannot_be_told_apart(arms):
-    text = verdict(arms)
+    text = verdict(arms, 1)
     assert text.startswith("embedding (+")
     assert "raises top-1 over none" in text
-    assert "text (+0.000, +0.000 to +0.000) cannot be told apart from none in top-1" in text
-    assert "embedding exceeds shuffled" in text
+    assert "text (+0.000, +0.000 to +0.000) is not shown to differ from none in top-1" in text
+    assert "embedding exceeds shuffled in top-1 (+" in text
+    assert "embedding exceeds shuffled in Dice (+" in text
 
 
 def test_the_verdict_follows_the_intervals(arms):
@@ -360,22 +366,22 @@ def test_the_verdict_follows_the_intervals(arms):
         replace(row, difference=replace(row.difference, low=-0.5, high=0.5), detectable=0.7)
         for row in arms.comparisons
     ]
-    text = verdict(replace(arms, comparisons=tuple(wide)))
+    text = verdict(replace(arms, comparisons=tuple(wide)), 1)
     assert "raises" not in text
-    assert "where a difference of 0.700 would have been seen" in text
+    assert "no difference below 0.087 could be declared; a difference of 0.700 would be" in text
     falling = [
         replace(row, difference=replace(row.difference, low=-0.5, high=-0.1))
         for row in arms.comparisons
     ]
-    assert "lower Dice over none" in verdict(replace(arms, comparisons=tuple(falling)))
+    assert "lower Dice over none" in verdict(replace(arms, comparisons=tuple(falling)), 1)
     of_text = tuple(row for row in falling if row.arm == "text")
-    assert "lowers Dice over none" in verdict(replace(arms, comparisons=of_text))
-    assert "nothing can be said" in verdict(replace(arms, comparisons=()))
+    assert "lowers Dice over none" in verdict(replace(arms, comparisons=of_text), 1)
+    assert "nothing can be said" in verdict(replace(arms, comparisons=()), 1)
 
 
 def test_a_small_p_of_the_interval_alone_is_no_claim(arms):
     unsure = tuple(replace(test, holm_p=0.2) for test in arms.tests)
-    text = verdict(replace(arms, tests=unsure))
+    text = verdict(replace(arms, tests=unsure), 1)
     assert "raises top-1" not in text
     assert "raises Dice" in text
 

@@ -17,6 +17,7 @@ from sam3_angio.scoring.statistics import (
     figure_difference,
     standard_error,
     weighted_mean,
+    weighted_median,
     weighted_totals,
 )
 
@@ -234,3 +235,18 @@ def test_the_order_of_frames_does_not_matter(rows, random):
     np.testing.assert_allclose(
         [there.mean, there.low, there.high], [back.mean, back.low, back.high], atol=1e-9
     )
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.5, 2.0, NAN]), st.integers(0, 3)), min_size=1),
+    st.lists(st.integers(0, 4), min_size=4, max_size=4),
+)
+def test_a_weighted_median_is_that_of_repeated_patients(rows, times):
+    values = [value for value, _ in rows]
+    figure = weighted_median(values, [f"p{patient}" for _, patient in rows])
+    count = {f"p{patient}": number for patient, number in enumerate(times)}
+    weights = np.array([[float(count[patient]) for patient in figure.patients]])
+    repeated = [v for v, patient in rows for _ in range(times[patient]) if not math.isnan(v)]
+    expected = np.median(repeated) if repeated else NAN
+    np.testing.assert_allclose(figure.of_weights(weights), [expected])
+    assert figure.n + figure.undefined == len(rows)

@@ -70,6 +70,8 @@ class Rules:
         Mask of the vessel tree.
     segment_from : {"best", "semantic"}
         Mask of a named segment.
+    view_epochs : int
+        For which each arm of Phase 3 was trained.
     overlays : int
         Best, median and worst frames each that are drawn.
     resampling : Resampling
@@ -80,6 +82,7 @@ class Rules:
     threshold: float
     tree_from: Literal["semantic", "best", "union"]
     segment_from: Literal["best", "semantic"]
+    view_epochs: int
     overlays: int
     resampling: Resampling
     processes: int
@@ -92,6 +95,7 @@ def rules_of(config: Config) -> Rules:
         threshold=chosen.score_threshold,
         tree_from=chosen.tree_from,
         segment_from=chosen.segment_from,
+        view_epochs=config.train_phase3.epochs,
         overlays=chosen.overlays,
         resampling=Resampling(
             samples=chosen.bootstrap_samples, confidence=chosen.confidence, seed=chosen.seed
@@ -159,7 +163,7 @@ def _evaluate_names(sources: Sources, rules: Rules, metrics: Path) -> SegmentSco
     names = score_predictions(*against, answers / "phase2", how)
     write_phase2(metrics, names, rules.resampling)
     arms = score_arms(*against, answers / "phase3", how)
-    write_phase3(metrics, compare_arms(arms, rules.resampling))
+    write_phase3(metrics, compare_arms(arms, rules.resampling), rules.view_epochs)
     return names
 
 

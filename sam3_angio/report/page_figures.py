@@ -27,6 +27,8 @@ _AGAINST = {
     "known": "what the labels decide",
     "expert": "the expert",
     "phrases": "all phrases",
+    "from_prediction": "no lesion, under predicted masks",
+    "from_truth_mask": "no lesion, of true masks",
     "pooled": "all wrong phrases",
     "visible": "all visible segments",
     "absent": "absent segments",
@@ -69,12 +71,16 @@ class ArmRow:
         By `ARM_FIGURES`.
     difference, holm_p : str
         Empty for ``none`` itself.
+    limits : tuple of str
+        The smallest difference that could be declared at all, and the one that would be found; a
+        dash where none, empty for ``none`` itself.
     """
 
     arm: str
     figures: tuple[str, ...]
     difference: str
     holm_p: str
+    limits: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +132,35 @@ _NAMES = (
     ("dice", ("annotated", "truth"), "Dice of a named segment"),
 )
 _QCA = (("mld_mm", "MLD, mm"), ("rvd_mm", "RVD, mm"), ("stenosis_pct", "%DS, points"))
-_AGREEMENT = (("bias", "bias"), ("sd", "SD"), ("mae", "mean absolute error"), ("icc", "ICC(A,1)"))
+_AGREEMENT = (
+    ("bias", "bias"),
+    ("sd", "SD"),
+    ("mae", "mean absolute error"),
+    ("icc", "ICC(A,1)"),
+    ("kappa50", "κ of 50 % or more"),
+    ("kappa70", "κ of 70 % or more"),
+)
+
+#: %DS of frames on which the expert found no lesion.
+_FREE = (
+    ("mean", "%DS measured where there is no lesion, mean"),
+    ("rate20", "Measured at 20 % or more where there is no lesion"),
+    ("rate50", "Measured at 50 % or more where there is no lesion"),
+)
+_POINTING = (
+    ("lesion_iou", "median", "IoU with the expert's lesion, median"),
+    ("lesion_iou", "mean", "IoU with the expert's lesion"),
+    ("lesion_share", "mean", "Part of the pixels in its segment that are the lesion's"),
+)
+_MASKS = {
+    "prompt": "the answer to the lesion's prompt",
+    "segment": "the answer to the segment's phrase",
+    "annotated": "the expert's whole segment",
+    "middle": "the middle third of that segment",
+    "prompt_less_segment": "the lesion's prompt less the segment's phrase, paired",
+    "prompt_less_annotated": "the lesion's prompt less the whole segment, paired",
+    "prompt_less_middle": "the lesion's prompt less the middle third, paired",
+}
 
 _WAYS = {"prompt": "the prompt", "qca": "QCA"}
 
@@ -171,7 +205,16 @@ def _arm_row(document: Mapping[str, Any], arm: str) -> ArmRow:
         figures=tuple(_figure_text(figures[key].get(side)) for key, side, _ in ARM_FIGURES),
         difference=_figure_text(named) if named else "",
         holm_p=f"{document['mcnemar'][arm]['none']['holm_p']:.3f}" if named else "",
+        limits=(
+            (_limit_text(named.get("declarable")), _limit_text(named.get("detectable")))
+            if named
+            else ("", "")
+        ),
     )
+
+
+def _limit_text(difference: float | None) -> str:
+    return "–" if difference is None else f"{difference:.3f}"
 
 
 def _figure_text(figure: Mapping[str, Any] | None) -> str:
@@ -215,17 +258,30 @@ def _figures(name: str, document: Mapping[str, Any]) -> Iterator[_Found]:
                     yield f"{key}.{against}", title, against, document[key][against]
     else:
         yield from _qca_figures(document)
+        yield from _lesion_figures(document)
 
 
 def _qca_figures(document: Mapping[str, Any]) -> Iterator[_Found]:
     for quantity, title in _QCA:
         for against, figures in document.get(quantity, {}).items():
             for key, word in _AGREEMENT:
-                yield f"{quantity}.{key}", f"{title}: {word}", against, figures[key]
+                if key in figures:
+                    yield f"{quantity}.{key}", f"{title}: {word}", against, figures[key]
+    false = document.get("false_stenosis_pct", {})
+    for origin in ("from_prediction", "from_truth_mask"):
+        for key, title in _FREE if origin in false else ():
+            yield f"false_stenosis_pct.{key}", title, origin, false[origin][key]
+
+
+def _lesion_figures(document: Mapping[str, Any]) -> Iterator[_Found]:
     for way, sides in document.get("lesions", {}).items():
         for against, figures in sides.items():
             for key, word in (("sensitivity", "sensitivity"), ("false_per_frame", "false a frame")):
                 yield f"lesions.{key}", f"Lesions by {_WAYS[way]}: {word}", against, figures[key]
+    for quantity, name, title in _POINTING:
+        for mask, figures in document.get(quantity, {}).items():
+            if name in figures:
+                yield f"{quantity}.{name}", f"{title}: {_MASKS[mask]}", "expert", figures[name]
 
 
 def _row(document: str, key: str, title: str, against: str, figure: Mapping[str, Any]) -> Row:

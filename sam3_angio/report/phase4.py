@@ -6,8 +6,10 @@ The prediction's keys run from the quantity to what it is compared with: ``mld_m
 ``stenosis_pct.expert.sd.mean``; the same from other origins, and from predicted masks of the right
 segment alone, stand below their name: ``from_truth_mask.mld_mm.truth.bias.mean``,
 ``from_right_segment.…``. ``lesions.{prompt,qca}.{truth,expert}`` holds detection,
-``false_stenosis_pct`` what is found on frames without a lesion, ``refused`` and ``measured`` the
-frames by origin. Values as in :mod:`sam3_angio.report.figures`.
+``lesion_{iou,share}.{prompt,segment,annotated,middle}`` how well the prompt's masks point at the
+expert's lesion beside masks that know of none, and ``prompt_less_{segment,…}`` the paired
+differences; ``false_stenosis_pct`` what is found on frames without a lesion, ``refused`` and
+``measured`` the frames by origin. Values as in :mod:`sam3_angio.report.figures`.
 """
 
 from __future__ import annotations
@@ -37,6 +39,9 @@ from sam3_angio.table import write_table
 
 REFERENCES: tuple[Against, ...] = ("truth", "expert")
 WAYS: tuple[Way, ...] = ("prompt", "qca")
+
+#: Quantities of the prompt's masks, against the expert's lesion.
+POINTING = ("lesion_iou", "lesion_share")
 
 #: Quantities whose differences are drawn against their means.
 DRAWN = ("mld_mm", "rvd_mm", "stenosis_pct")
@@ -83,6 +88,8 @@ def phase4_document(
         place: tuple[str, ...] = (quantity, against, name)
         if quantity == "lesions":
             place = (quantity, origin, against, name)
+        elif quantity in POINTING:
+            place = (quantity, origin, name)
         elif quantity == "false_stenosis_pct":
             place = (quantity, f"from_{origin}", name)
         elif origin != "prediction":

@@ -1,4 +1,4 @@
-"""Whether two models differ on the same frames: exact McNemar, Holm, and what could have been seen.
+"""Whether two models differ on the same frames: exact McNemar, Holm, and what an interval can show.
 
 Sources
 -------
@@ -8,9 +8,10 @@ form; Holm, Scandinavian Journal of Statistics 6:65 (1979).
 Conventions
 -----------
 McNemar's test takes frames for independent; intervals that resample patients do not. A claim needs
-both. The smallest difference that could have been seen is the one that a two-sided test at the
-interval's level would have found in four of five samples of the same size: the standard error over
-resampled patients times the sum of both normal quantiles (2.80 at 95 %).
+both. Where the interval decides alone, the smallest difference that would have been found is that
+which a two-sided test at its level would have found in four of five samples of the same size: the
+standard error over resampled patients times the sum of both normal quantiles (2.80 at 95 %). Where
+both decide, it is that of :mod:`sam3_angio.scoring.power`, and larger.
 """
 
 from __future__ import annotations
@@ -69,7 +70,7 @@ def holm(p_values: Sequence[float]) -> tuple[float, ...]:
 
 
 def detectable_difference(standard_error: float, confidence: float) -> float:
-    """Return the smallest true difference that would have been found with probability `POWER`.
+    """Return the smallest true difference that an interval would have shown with `POWER`.
 
     Parameters
     ----------

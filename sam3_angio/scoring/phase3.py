@@ -8,17 +8,23 @@ are compared with; ``shuffled`` tells the angle of another frame, so that what a
 where the arm's figure is higher; its interval resamples patients, with both arms' answers to all
 their frames. McNemar's test compares the names of the frames; Holm's method adjusts it for the
 number of arms that are compared with the same one.
+
+A difference of top-1 is claimed by interval and test together, and what could have been claimed is
+computed for both (:mod:`sam3_angio.scoring.power`). Of the other figures the interval decides
+alone.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from sam3_angio.errors import DataError, Fault
+from sam3_angio.progress import tracked
 from sam3_angio.scoring.paired import detectable_difference, discordance, holm, mcnemar_p
 from sam3_angio.scoring.phase2 import (
     AnswerRules,
@@ -27,6 +33,12 @@ from sam3_angio.scoring.phase2 import (
     estimate_all,
     frame_values,
     score_predictions,
+)
+from sam3_angio.scoring.power import (
+    ClaimRule,
+    NameCounts,
+    declarable_difference,
+    detectable_names,
 )
 from sam3_angio.scoring.statistics import (
     Estimate,
@@ -44,9 +56,14 @@ BASE, CONTROL = "none", "shuffled"
 
 _ORDER = (BASE, "text", "exemplar", "embedding", CONTROL)
 
+_LABEL = "Comparing arms"
+
+#: The figure whose difference McNemar's test must confirm.
+TESTED: Key = ("top1", "annotated")
+
 #: What arms are compared by: names first, then how segments are drawn.
 NAMING: tuple[Key, ...] = (
-    ("top1", "annotated"),
+    TESTED,
     ("macro_f1", "annotated"),
     ("cgf1", "annotated"),
     ("cgf1", "known"),
@@ -81,8 +98,11 @@ class Comparison:
     difference : Estimate
         With its interval by patient.
     detectable : float
-        Smallest true difference that this many patients would have shown with probability 0.8;
-        NaN where the arms never differ.
+        Smallest true difference that would have been claimed with probability 0.8, to one side;
+        NaN where none would, and where the interval decides alone and the arms never differ.
+    declarable : float
+        Smallest difference that could have been claimed at all; NaN where none could, and where
+        the interval decides alone.
     """
 
     arm: str
@@ -92,6 +112,7 @@ class Comparison:
     artery: str
     difference: Estimate
     detectable: float
+    declarable: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,12 +224,18 @@ def compare_arms(arms: Mapping[str, SegmentScores], resampling: Resampling) -> A
         raise DataError("The arms cannot be compared:", faults)
     references = [name for name in (BASE, CONTROL) if name in arms]
     pairs = [(arm, to) for to in references for arm in names if arm not in {to, BASE}]
+    rules = {
+        to: ClaimRule(resampling=resampling, arms=sum(other == to for _, other in pairs))
+        for to in references
+    }
     return ArmScores(
         confidence=resampling.confidence,
         arms={name: arms[name] for name in names},
         estimates={name: estimate_all(arms[name], resampling) for name in names},
         comparisons=tuple(
-            comparison for pair in pairs for comparison in _comparisons(*pair, arms, resampling)
+            comparison
+            for arm, to in tracked(pairs, len(pairs), _LABEL)
+            for comparison in _comparisons(arm, to, arms, rules[to])
         ),
         tests=tuple(test for to in references for test in _tests(to, pairs, arms)),
     )
@@ -232,12 +259,14 @@ def _faults(names: Sequence[str], arms: Mapping[str, SegmentScores]) -> Iterator
 
 
 def _comparisons(
-    arm: str, to: str, arms: Mapping[str, SegmentScores], resampling: Resampling
+    arm: str, to: str, arms: Mapping[str, SegmentScores], rule: ClaimRule
 ) -> Iterator[Comparison]:
+    resampling = rule.resampling
     for key in (*NAMING, *SEGMENTATION):
         if key in arms[arm].weighted and key in arms[to].weighted:
             difference = figure_difference(arms[arm].weighted[key], arms[to].weighted[key])
-            yield _comparison(arm, to, key, "all", difference, resampling)
+            found = _comparison(arm, to, key, "all", difference, resampling)
+            yield found if key != TESTED else _by_rule(found, arms[arm], arms[to], rule)
     arteries = np.array([scores.frame.artery for scores in arms[arm].frames])
     for artery in sorted(set(arteries.tolist())):
         for key in _BY_ARTERY:
@@ -263,9 +292,31 @@ def _comparison(
         against=key[1],
         artery=artery,
         difference=estimate_figure(difference, resampling),
-        detectable=(
-            detectable_difference(error, resampling.confidence) if error > 0 else float("nan")
-        ),
+        detectable=(detectable_difference(error, resampling.confidence) if error > 0 else math.nan),
+        declarable=math.nan,
+    )
+
+
+def _by_rule(
+    row: Comparison, arm: SegmentScores, other: SegmentScores, rule: ClaimRule
+) -> Comparison:
+    """Return a comparison of names with what interval and test together could have claimed."""
+    seen = _name_counts(arm, other)
+    return replace(
+        row,
+        detectable=detectable_names(seen, rule),
+        declarable=declarable_difference(seen.frames, rule),
+    )
+
+
+def _name_counts(arm: SegmentScores, other: SegmentScores) -> NameCounts:
+    _, owners = np.unique(np.asarray(arm.patients, dtype=str), return_inverse=True)
+    right, other_right = arm.true == arm.named, other.true == other.named
+    count = int(owners.max()) + 1
+    return NameCounts(
+        frames=np.bincount(owners, minlength=count),
+        only_arm=np.bincount(owners[right & ~other_right], minlength=count),
+        only_other=np.bincount(owners[other_right & ~right], minlength=count),
     )
 
 

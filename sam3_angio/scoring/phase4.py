@@ -4,7 +4,8 @@ Agreement is scored on the frames with a lesion, by what was measured
 (:mod:`sam3_angio.scoring.qca_frames`) and by what it is compared with: ``truth`` or ``expert``. On
 the frames without one, the %DS that is found is false. Lesions are found in two ways: by the
 ``prompt`` (centres of the masks that answer it) and by ``qca`` (narrowings in the predicted
-segment).
+segment). Whether the prompt's masks point at the expert's lesions is held against masks that know
+of none (:mod:`sam3_angio.scoring.lesion_masks`).
 
 Where the prompt names the segment, the expert's lesion is looked for in the answer about the
 analysed segment alone, and the truth's in those about all segments.
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -33,6 +34,7 @@ from sam3_angio.coco import ImageEntry, Rle, decode_mask, load_document
 from sam3_angio.lesion_labels import Measured, asks_for_lesions, segment_of
 from sam3_angio.scoring.agreement import SEVERITY_PCT, agreement_figures, severity_kappa
 from sam3_angio.scoring.answers import SegmentRule, answer_mask, mask_ious
+from sam3_angio.scoring.lesion_masks import PointedLesion, pointed_lesions, pointing_figures
 from sam3_angio.scoring.lesions import (
     FoundLesion,
     Hits,
@@ -99,6 +101,8 @@ class QcaFrame:
         By reference.
     hits : dict of (way, reference) to Hits
         For the frames of which it is known whether there is a lesion.
+    pointed : PointedLesion or None
+        Where the expert outlined a lesion of the segment and the prompt asked for it.
     """
 
     image: ImageEntry
@@ -107,6 +111,7 @@ class QcaFrame:
     measured: MeasuredSegment
     references: dict[Against, Figures]
     hits: dict[tuple[Way, Against], Hits]
+    pointed: PointedLesion | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,10 +173,13 @@ def score_phase4(inputs: Phase4Inputs, rule: SegmentRule, workers: int = 0) -> t
     images = sorted(labels.images, key=lambda image: image.frame_id)
     jobs = [_segment(image, inputs, masks) for image in images]
     expert, truth = read_expert(inputs.dataset), read_true_lesions(inputs.truth)
-    return tuple(
+    frames = (
         _frame(job, measured, expert.get(job.image.frame_id), truth, said.get(job.image.frame_id))
         for job, measured in zip(jobs, measure_segments(jobs, workers), strict=True)
     )
+    outlined = load_document(inputs.dataset / "val" / "lesions" / "annotations.json")
+    pointed = pointed_lesions(outlined, labels, answers)
+    return tuple(replace(frame, pointed=pointed.get(frame.image.frame_id)) for frame in frames)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -334,6 +342,12 @@ def phase4_figures(frames: Sequence[QcaFrame], threshold: float) -> dict[Key, We
                 patients = [frame.image.patient for frame in own]
                 detected = detection_figures(hits, patients, least[way])
                 figures |= {("lesions", way, against, name): of for name, of in detected.items()}
+    pointed = [frame.pointed for frame in frames if frame.pointed is not None]
+    if pointed:
+        figures |= {
+            (f"lesion_{quantity}", name, "expert", figure): of
+            for (quantity, name, figure), of in pointing_figures(pointed).items()
+        }
     return figures
 
 

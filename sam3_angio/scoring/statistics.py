@@ -112,7 +112,7 @@ def estimate_mean(
 
     def mean(drawn: IntArray, axis: int = -1) -> FloatArray:
         values = sums[drawn].sum(axis=axis) / counts[drawn].sum(axis=axis)
-        return np.asarray(np.round(values, _EXACT_DIGITS))
+        return rounded(values)
 
     low, high = _interval(mean, len(counts), resampling, vectorized=True)
     return Estimate(
@@ -216,6 +216,41 @@ def weighted_mean(values: Sequence[float] | FloatArray, patients: Sequence[str])
     )
 
 
+def weighted_median(
+    values: Sequence[float] | FloatArray, patients: Sequence[str]
+) -> WeightedFigure:
+    """Return the median of values, NaN left out, as a function of patients' weights.
+
+    Of an even number it is the mean of the two in the middle, as in ``numpy.median``.
+
+    Parameters
+    ----------
+    values : (N,) sequence of float
+    patients : (N,) sequence of str
+    """
+    array = np.asarray(values, dtype=np.float64)
+    defined = ~np.isnan(array)
+    owners = np.asarray(patients, dtype=str)[defined]
+    names, codes = np.unique(owners, return_inverse=True)
+    order = np.argsort(array[defined], kind="stable")
+    rising, ranked = array[defined][order], codes[order]
+
+    def median(weights: FloatArray) -> FloatArray:
+        if not len(rising):
+            return np.full(len(weights), math.nan)
+        reached = np.cumsum(weights[:, ranked], axis=1)
+        half = reached[:, -1:] / 2
+        lower, upper = (np.argmax(met, axis=1) for met in (reached >= half, reached > half))
+        return np.where(half[:, 0] > 0, (rising[lower] + rising[upper]) / 2, math.nan)
+
+    return WeightedFigure(
+        patients=tuple(names.tolist()),
+        n=len(rising),
+        of_weights=median,
+        undefined=int((~defined).sum()),
+    )
+
+
 def weighted_totals(
     counts: FloatArray,
     patients: Sequence[str],
@@ -279,7 +314,7 @@ def estimate_figure(figure: WeightedFigure, resampling: Resampling) -> Estimate:
     if count > 1 and not math.isnan(value):
         low, high = bca_interval(
             value,
-            figure.of_weights(_drawn_weights(count, resampling.samples, resampling.seed)),
+            figure.of_weights(drawn_weights(count, resampling.samples, resampling.seed)),
             figure.of_weights(1 - np.eye(count)),
             resampling.confidence,
         )
@@ -298,7 +333,7 @@ def standard_error(figure: WeightedFigure, resampling: Resampling) -> float:
     count = len(figure.patients)
     if count < 2:
         return math.nan
-    drawn = figure.of_weights(_drawn_weights(count, resampling.samples, resampling.seed))
+    drawn = figure.of_weights(drawn_weights(count, resampling.samples, resampling.seed))
     defined = drawn[~np.isnan(drawn)]
     return float(defined.std(ddof=1)) if len(defined) > 1 else math.nan
 
@@ -319,26 +354,56 @@ def bca_interval(
     confidence : float
         Such as 0.95.
     """
-    drawn = np.round(resampled[~np.isnan(resampled)], _EXACT_DIGITS)
+    drawn = rounded(resampled[~np.isnan(resampled)])
     if not len(drawn):
         return math.nan, math.nan
     exact = round(value, _EXACT_DIGITS)
     below = (np.count_nonzero(drawn < exact) + np.count_nonzero(drawn <= exact)) / (2 * len(drawn))
-    jackknife = np.round(left_out[~np.isnan(left_out)], _EXACT_DIGITS)
-    influence = jackknife.mean() - jackknife if len(jackknife) else np.zeros(1)
-    tail = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
-    with np.errstate(divide="ignore", invalid="ignore"):
-        acceleration = (influence**3).sum() / (6 * (influence**2).sum() ** 1.5)
-        bias = stats.norm.ppf(below)
-        moved = bias + stats.norm.ppf(tail)
-        levels = stats.norm.cdf(bias + moved / (1 - acceleration * moved))
-    low, high = np.quantile(drawn, levels if np.isfinite(levels).all() else tail)
+    jackknife = rounded(left_out[~np.isnan(left_out)])
+    levels = bca_levels(np.array([below]), jackknife[None], confidence)
+    low, high = np.quantile(drawn, levels[0])
     return float(low), float(high)
 
 
+def bca_levels(below: FloatArray, left_out: FloatArray, confidence: float) -> FloatArray:
+    """Return at which quantiles of the resamples the BCa bounds lie, for R figures.
+
+    Parameters
+    ----------
+    below : (R,) ndarray
+        Part of the resamples that is below the figure, of its equals half.
+    left_out : (R, P) ndarray
+        The figure without each of the patients; with none, nothing is accelerated.
+    confidence : float
+        Such as 0.95.
+
+    Returns
+    -------
+    (R, 2) ndarray
+        Low and high; the percentile interval's where BCa is undefined.
+    """
+    influence = np.zeros((len(below), 1))
+    if left_out.shape[1]:
+        influence = left_out.mean(axis=1, keepdims=True) - left_out
+    tail = np.array([(1 - confidence) / 2, (1 + confidence) / 2])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        spread = (influence**2).sum(axis=1) ** 1.5
+        acceleration = ((influence**3).sum(axis=1) / (6 * spread))[:, None]
+        bias = stats.norm.ppf(below)[:, None]
+        moved = bias + stats.norm.ppf(tail)
+        levels = stats.norm.cdf(bias + moved / (1 - acceleration * moved))
+    defined = np.isfinite(levels).all(axis=1, keepdims=True)
+    return np.asarray(np.where(defined, levels, tail))
+
+
+def rounded(figures: FloatArray) -> FloatArray:
+    """Return figures to the digits in which the resamples of few patients may be equal."""
+    return np.asarray(np.round(figures, _EXACT_DIGITS))
+
+
 @lru_cache(maxsize=8)
-def _drawn_weights(patients: int, samples: int, seed: int) -> FloatArray:
-    """Return how often each patient is drawn in each resample, (B, P)."""
+def drawn_weights(patients: int, samples: int, seed: int) -> FloatArray:
+    """Return how often each patient is drawn in each resample, (B, P), read-only."""
     drawn = np.random.default_rng(seed).integers(0, patients, (samples, patients))
     flat = drawn + patients * np.arange(samples)[:, None]
     counts = np.bincount(flat.ravel(), minlength=samples * patients)
