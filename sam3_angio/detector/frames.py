@@ -243,6 +243,18 @@ def is_prepared(root: Path) -> bool:
     return root.parent.is_dir() and root in root.parent.iterdir()
 
 
+def is_prepared_for(document: Document, root: Path) -> bool:
+    """Whether the arrays in a folder are of a document's frames and masks, by their ids."""
+    ids = {
+        "image_ids.npy": sorted(image.id for image in document.images),
+        "annotation_ids.npy": [mark.id for mark in _ordered(document)],
+    }
+    try:
+        return all(np.array_equal(np.load(root / name), values) for name, values in ids.items())
+    except (OSError, ValueError):  # what is being removed, or is not ours
+        return False
+
+
 def prepared_bytes(document: Document, side_px: int) -> int:
     """Return what the arrays of a document's frames and masks take on the disk, but for headers.
 
@@ -282,6 +294,6 @@ def _save_all(path: Path, shape: tuple[int, ...], values: Iterable[NDArray[np.ui
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with path.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, header)
+        np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[no-untyped-call]
         for value in values:
             stream.write(value.tobytes())
