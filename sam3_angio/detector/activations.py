@@ -7,14 +7,15 @@ Conventions
 -----------
 Measured on a GPU is the published model at 1008 px with ``bfloat16`` and activations computed
 again: five ways to train, of one or two frames with one phrase each (``benchmarks/training.py`` on
-an H200, see ``docs/how-to/real-model.md``). 1.8 · 10⁹ bytes a frame meet them within 0.13 · 10⁹.
+an H200, see ``docs/how-to/real-model.md``). 1.8 · 10⁹ bytes a frame meet them within 0.12 · 10⁹.
 
 The rest is extrapolated. How that number is shared between frame and phrase, and what activations
 take that are kept, comes from the memory of a process without a GPU: the published detector at 336
-and 504 px behind two or four blocks of its vision transformer, in ``float32``. ``bfloat16`` is
-taken for half of it. The tiny model was measured the same way, at 256 and 512 px, with up to four
-frames and three phrases each; it is met within 3 · 10⁶ bytes a frame, and phrases that are not
-there, which get no masks, take a third of what is said.
+and 504 px behind two or four blocks of its vision transformer, in ``float32``, and at 336 px the
+part of it that ``bfloat16`` takes. A frozen backbone is counted without what its blocks keep. The
+tiny model was measured the same way, at 256 and 512 px in ``float32``, with up to four frames and
+three phrases each; it is met within 3 · 10⁶ bytes a frame, and phrases that are not there, which
+get no masks, take a third of what is said.
 
 Not counted are exemplars (Phase 3) and answers between epochs, which need no gradient.
 """
@@ -68,11 +69,13 @@ class _Cost:
 #: At these sides; by whether activations are computed again.
 _SIDE_PX = {"tiny": 256, "published": 1008}
 _COSTS = {
-    ("published", True): _Cost(learnt=2.2e9, seen=0.8e9, query=1.4e9),
+    ("published", True): _Cost(learnt=1.9e9, seen=0.7e9, query=1.2e9),
     ("published", False): _Cost(learnt=13.8e9, seen=0.8e9, query=7.0e9),
     ("tiny", True): _Cost(learnt=28e6, seen=10e6, query=18e6),
     ("tiny", False): _Cost(learnt=55e6, seen=10e6, query=35e6),
 }
+#: The part of that in ``bfloat16``, by whether activations are computed again.
+_SMALL = {True: 0.58, False: 0.73}
 
 
 def activation_bytes(step: Step, trained: int) -> int:
@@ -96,11 +99,11 @@ def activation_bytes(step: Step, trained: int) -> int:
     ...     learns_to_see=True,
     ... )
     >>> activation_bytes(pair, trained=487_000_000)
-    4574000000
+    4570000000
     """
     cost = _COSTS[step.size, step.recompute]
     frame = (cost.learnt if step.learns_to_see else cost.seen) + step.queries * cost.query
     passed = step.frames * frame * (step.side_px / _SIDE_PX[step.size]) ** 2
     if step.precision == "float32":
         return round(passed)
-    return round(passed / 2) + _COPY_BYTES * trained
+    return round(passed * _SMALL[step.recompute]) + _COPY_BYTES * trained
