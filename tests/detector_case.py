@@ -12,7 +12,7 @@ import shutil
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -191,9 +191,18 @@ def curve_of(curves: Path, name: str) -> list[float]:
 
 def set_train(folder: Path, **values: object) -> None:
     """Change values of ``train`` in a project's ``params.yaml``."""
+    _set(folder, "train", values)
+
+
+def set_model(folder: Path, **values: object) -> None:
+    """Change values of ``model`` in a project's ``params.yaml``."""
+    _set(folder, "model", values)
+
+
+def _set(folder: Path, section: str, values: Mapping[str, object]) -> None:
     yaml, path = YAML(), folder / "params.yaml"
     params = yaml.load(path.read_text(encoding="utf-8"))
-    params["train"].update(values)
+    params[section].update(values)
     with path.open("w", encoding="utf-8") as stream:
         yaml.dump(params, stream)
 

@@ -16,7 +16,12 @@ from sam3 import model_builder  # noqa: E402
 from sam3.model.decoder import TransformerDecoder  # noqa: E402
 
 from sam3_angio.detector import build  # noqa: E402
-from sam3_angio.detector.checkpoint import load_weights, save_weights  # noqa: E402
+from sam3_angio.detector.checkpoint import (  # noqa: E402
+    load_weights,
+    require_loadable,
+    save_weights,
+)
+from sam3_angio.detector.low_rank import add_low_rank  # noqa: E402
 from sam3_angio.errors import ConfigError  # noqa: E402
 
 SMALL = replace(build.TINY, resolution_px=64)
@@ -80,6 +85,23 @@ def same(model, weights) -> bool:
     )
 
 
+def shape(spec=SMALL, rank=0) -> dict[str, torch.Tensor]:
+    with build.NoMemory():
+        model = build.build_model(spec)
+        if rank:
+            add_low_rank(model.backbone.vision_backbone.trunk, rank, ["qkv"])
+    return model.state_dict()
+
+
+def refused(check) -> str | None:
+    """Return what a check says against a file; None where it takes it."""
+    try:
+        check()
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
 def test_the_tiny_model_s_names_are_published_ones(published):
     names = {f"detector.{name}" for name in build.build_model(SMALL).state_dict()}
     assert names <= published.keys()
@@ -130,6 +152,8 @@ def test_every_weight_that_meta_s_file_lacks_or_has_beyond_the_model_is_an_error
     change(stand_in)
     with pytest.raises(ConfigError, match=message):
         load_weights(build.build_model(SMALL), write(tmp_path / "sam3.pt", stand_in))
+    with pytest.raises(ConfigError, match=message):
+        require_loadable(tmp_path / "sam3.pt", shape())
 
 
 def test_a_file_without_the_tracker_will_do(stand_in, tmp_path):
@@ -168,6 +192,58 @@ def test_our_own_weights_fit_another_resolution_too(tmp_path):
     load_weights(build.build_model(replace(SMALL, resolution_px=128)), tmp_path / "own.pt")
 
 
+@pytest.mark.parametrize("lora", [False, True], ids=["plain", "low rank"])
+@pytest.mark.parametrize("side_px", [64, 128])
+@pytest.mark.parametrize("written_with", [0, 2])
+def test_a_look_at_the_shapes_says_what_loading_would(tmp_path, lora, side_px, written_with):
+    source = build.build_model(SMALL)
+    if written_with:
+        add_low_rank(source.backbone.vision_backbone.trunk, written_with, ["qkv"])
+    path = write(tmp_path / "state.pt", {"model": source.state_dict()})
+    spec = replace(SMALL, resolution_px=side_px)
+    model = build.build_model(spec)
+    if lora:
+        add_low_rank(model.backbone.vision_backbone.trunk, 4, ["qkv"])
+    loaded = refused(lambda: load_weights(model, path))
+    assert refused(lambda: require_loadable(path, shape(spec, 4 if lora else 0))) == loaded
+    assert (loaded is None) == (not (lora and written_with))  # another rank
+
+
+def test_weights_that_may_be_lacking_may_be_lacking_in_the_look_too(tmp_path):
+    own = shape()
+    save_weights(build.build_model(SMALL), tmp_path / "own.pt")
+    more = {**own, "view_angle.weight": torch.empty(2, device="meta")}
+    require_loadable(tmp_path / "own.pt", more, added="view_")
+    with pytest.raises(ConfigError, match=r"view_angle\.weight': missing"):
+        require_loadable(tmp_path / "own.pt", more)
+
+
+@pytest.mark.parametrize("part", [0.0, 0.5, 0.999])
+def test_a_file_that_was_cut_short_is_seen_without_being_read(tmp_path, part):
+    path = tmp_path / "own.pt"
+    save_weights(build.build_model(SMALL), path)
+    whole = path.read_bytes()
+    require_loadable(path, shape())
+    path.write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(ConfigError, match="not a readable file of weights"):
+        require_loadable(path, shape())
+
+
+def test_the_look_at_the_shapes_holds_no_numbers(tmp_path, monkeypatch):
+    save_weights(build.build_model(SMALL), tmp_path / "own.pt")
+    mapped = []
+    load = torch.load
+    monkeypatch.setattr(torch, "load", lambda *a, **o: mapped.append(o["mmap"]) or load(*a, **o))
+    require_loadable(tmp_path / "own.pt", shape())
+    assert mapped == [True]
+
+
+def test_a_file_of_the_older_form_is_looked_at_too(tmp_path):
+    state = {"model": build.build_model(SMALL).state_dict()}
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    require_loadable(tmp_path / "old.pt", shape())
+
+
 class Trap:
     def __reduce__(self):
         return exec, ("raise SystemExit",)
@@ -180,6 +256,8 @@ class Trap:
 def test_what_is_not_a_file_of_tensors_is_refused_and_not_run(content, tmp_path):
     with pytest.raises(ConfigError, match=r"sam3\.pt"):
         load_weights(torch.nn.Linear(1, 1), write(tmp_path / "sam3.pt", content))
+    with pytest.raises(ConfigError, match=r"sam3\.pt"):
+        require_loadable(tmp_path / "sam3.pt", torch.nn.Linear(1, 1).state_dict())
 
 
 def test_a_bare_pickle_is_refused_and_not_run(tmp_path):

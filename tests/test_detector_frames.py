@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -13,7 +15,13 @@ torch = pytest.importorskip("torch")
 
 from detector_case import SIDE_PX, vessel, write_dataset  # noqa: E402
 
-from sam3_angio.detector.frames import FrameStore, load_frames, prepare, resize  # noqa: E402
+from sam3_angio.detector.frames import (  # noqa: E402
+    FrameStore,
+    load_frames,
+    prepare,
+    prepared_bytes,
+    resize,
+)
 from sam3_angio.detector.grey import normalised  # noqa: E402
 from sam3_angio.detector.queries import (  # noqa: E402
     Augment,
@@ -22,7 +30,7 @@ from sam3_angio.detector.queries import (  # noqa: E402
     ToTensors,
     mask_box,
 )
-from sam3_angio.errors import DataError  # noqa: E402
+from sam3_angio.errors import AngioError, DataError  # noqa: E402
 from sam3_angio.prompts import TreeQuestions  # noqa: E402
 
 
@@ -102,6 +110,52 @@ def test_a_damaged_picture_stops_the_preparation(frames, tmp_path):
     with pytest.raises(DataError, match="damaged"):
         prepare(frames, SIDE_PX, tmp_path / "store")
     assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("side_px", [SIDE_PX, 100])
+def test_the_files_are_those_that_numpy_would_save_of_the_whole(frames, tmp_path, side_px):
+    prepare(frames, side_px, tmp_path / "store")
+    size = 0
+    for name in ("pictures", "masks"):
+        written = (tmp_path / "store" / f"{name}.npy").read_bytes()
+        whole = np.load(tmp_path / "store" / f"{name}.npy")
+        np.save(tmp_path / "whole.npy", whole)
+        assert written == (tmp_path / "whole.npy").read_bytes()
+        assert len(whole) == len(frames.images)
+        size += whole.nbytes
+    assert prepared_bytes(frames.document, side_px) == size
+
+
+def test_the_memory_of_the_preparation_does_not_grow_with_the_frames(tmp_path):
+    side_px = 512
+
+    def peak_bytes(count):
+        root = tmp_path / str(count)
+        frames = load_frames(write_dataset(root, train=count, val=1), "train", "vessel_tree")
+        tracemalloc.start()
+        prepare(frames, side_px, root / "store")
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    peak_bytes(2)  # what is imported and remembered in the first call
+    few, many = peak_bytes(4), peak_bytes(16)
+    assert many - few < side_px**2  # 12 frames more are 12 times that, at a byte a pixel
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="has no such limit")
+def test_a_disk_that_fills_up_leaves_nothing_of_the_preparation(frames, tmp_path):
+    import resource
+
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    half = len(frames.images) * SIDE_PX**2 // 2
+    resource.setrlimit(resource.RLIMIT_FSIZE, (half, limits[1]))
+    try:
+        with pytest.raises(AngioError, match="store cannot be written"):
+            prepare(frames, SIDE_PX, tmp_path / "made" / "store")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "made").iterdir())
 
 
 @pytest.mark.parametrize("side_px", [SIDE_PX, 24, 100])

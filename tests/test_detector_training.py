@@ -17,16 +17,19 @@ torch = pytest.importorskip("torch")
 # Imported here, so that forked workers need not.
 import fvcore.common.param_scheduler  # noqa: E402, F401
 from detector_case import (  # noqa: E402
+    SIDE_PX,
     curve_of,
     forget_training,
     run_workers,
+    set_model,
     start_workers,
     write_dataset,
     write_params,
 )
 
 from sam3_angio.coco import Rle, decode_mask, mask_box  # noqa: E402
-from sam3_angio.detector.checkpoint import load_weights  # noqa: E402
+from sam3_angio.detector.build import build_model, model_spec  # noqa: E402
+from sam3_angio.detector.checkpoint import load_weights, save_weights  # noqa: E402
 from sam3_angio.detector.training import TREE, Outs, session, train_phase  # noqa: E402
 from sam3_angio.pictures import pack_pictures  # noqa: E402
 
@@ -224,6 +227,33 @@ def test_a_machine_that_cannot_finish_a_training_is_told_before_it_begins(projec
     assert run_workers(train, folder=project, count=2) == [1, 0]
     assert "Phase 1 cannot run on this machine" in log_of(project)
     assert not list((project / "runs").glob("p*"))  # neither prepared frames nor a run
+
+
+def test_weights_that_do_not_fit_are_told_in_the_same_table_before_anything_is_made(project):
+    own = build_model(model_spec("tiny", SIDE_PX))
+    save_weights(own, project / "own.pt")
+    whole = (project / "own.pt").read_bytes()
+    (project / "own.pt").write_bytes(whole[: len(whole) // 2])
+    write_params(project, batch_size=5)
+    set_model(project, checkpoint="own.pt")
+    assert run_workers(train, folder=project, count=2) == [1, 0]
+    assert "weights, Phase 1: own.pt is not a readable file of weights." in log_of(project)
+    assert "frames, Phase 1: 8 frames are fewer than one step takes, 10." in log_of(project)
+    assert not list((project / "runs").glob("p*"))
+
+
+def test_what_killed_processes_were_writing_is_not_counted_against_the_disk(project, monkeypatch):
+    from sam3_angio.detector import training
+
+    left = project / "runs" / "prepared" / ".0123-64.1.tmp"
+    left.mkdir(parents=True)
+
+    def looked(work):
+        assert not left.exists()
+        raise SystemExit(3)
+
+    monkeypatch.setattr(training, "this_machine", looked)
+    assert run_workers(train, folder=project) == [3], log_of(project)
 
 
 def test_a_second_training_is_refused_while_one_runs(project, monkeypatch):

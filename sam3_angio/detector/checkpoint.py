@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -77,8 +78,46 @@ def load_weights(model: nn.Module, path: Path, *, added: str | None = None) -> N
     ConfigError
         The file cannot be read, or does not hold just the model's keys in just its shapes.
     """
-    state = read_weights(path)
-    own = model.state_dict()
+    state, rebuilt = _fitted(path.name, read_weights(path), model.state_dict(), added)
+    if rebuilt:
+        _log(
+            f"{path.name}: position tables of another resolution, built anew: {', '.join(rebuilt)}."
+        )
+    model.load_state_dict(state, strict=True)
+
+
+def require_loadable(
+    path: Path, own: Mapping[str, torch.Tensor], *, added: str | None = None
+) -> None:
+    """Refuse what :func:`load_weights` would refuse, without reading the numbers.
+
+    Of a file that was cut short the list of contents, which is at its end, is missing.
+
+    Parameters
+    ----------
+    path : Path
+    own : mapping
+        Weights of the model, which may be on ``meta``.
+    added : str or None
+        As for :func:`load_weights`.
+
+    Raises
+    ------
+    ConfigError
+        As from :func:`load_weights`.
+    """
+    detector, _ = _of_detector(_read(path, mapped=True))
+    shapes = {name: value.to("meta") for name, value in detector.items()}
+    _fitted(path.name, shapes, {name: value.to("meta") for name, value in own.items()}, added)
+
+
+def _fitted(
+    file: str,
+    state: Mapping[str, torch.Tensor],
+    own: Mapping[str, torch.Tensor],
+    added: str | None,
+) -> tuple[Mapping[str, torch.Tensor], list[str]]:
+    """Return a file's weights as a model takes them, and which it builds anew instead."""
     low_rank = low_rank_names(own.keys())
     if not low_rank:
         state = merged(state)
@@ -87,13 +126,9 @@ def load_weights(model: nn.Module, path: Path, *, added: str | None = None) -> N
         if not names & state.keys():
             state = {**state, **{name: own[name] for name in names}}
     rebuilt = other_position_tables(state, own)
-    if rebuilt:
-        _log(
-            f"{path.name}: position tables of another resolution, built anew: {', '.join(rebuilt)}."
-        )
     state = {**state, **{name: own[name] for name in rebuilt}}
-    require_fit(path.name, state, own)
-    model.load_state_dict(state, strict=True)
+    require_fit(file, state, own)
+    return state, rebuilt
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -109,16 +144,8 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     ConfigError
         The file is missing, cannot be read, or holds anything else.
     """
-    weights = _read(path)
-    if not any(name.startswith(DETECTOR) for name in weights):
-        return weights
-    detector = {
-        name.removeprefix(DETECTOR): value
-        for name, value in weights.items()
-        if not name.startswith(_TRACKING)
-    }
-    if len(detector) < len(weights):
-        unused = len(weights) - len(detector)
+    detector, unused = _of_detector(_read(path))
+    if unused:
         _log(f"{path.name}: {unused} weights of the video tracker are not used.")
     return detector
 
@@ -176,9 +203,27 @@ def require_fit(
         )
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def _of_detector(weights: dict[str, torch.Tensor]) -> tuple[dict[str, torch.Tensor], int]:
+    """Return a detector's weights under the model's names, and how many are the tracker's."""
+    if not any(name.startswith(DETECTOR) for name in weights):
+        return weights, 0
+    detector = {
+        name.removeprefix(DETECTOR): value
+        for name, value in weights.items()
+        if not name.startswith(_TRACKING)
+    }
+    return detector, len(weights) - len(detector)
+
+
+def _read(path: Path, *, mapped: bool = False) -> dict[str, torch.Tensor]:
+    """Read a file of weights; if `mapped`, their numbers only where they are looked at."""
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+        content: Any = torch.load(
+            path,
+            map_location="cpu",
+            weights_only=True,
+            mmap=mapped and zipfile.is_zipfile(path),  # older files cannot be mapped
+        )
     except FileNotFoundError:
         raise ConfigError(f"The checkpoint {path.name} is missing.") from None
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError):

@@ -6,24 +6,33 @@ here they are made for all phases at once, and nothing is trained, made or downl
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
-from sam3_angio.coco import load_document
+from sam3_angio.coco import Document, load_document
 from sam3_angio.config import Config
 from sam3_angio.detector.build import model_spec
+from sam3_angio.detector.frames import is_prepared_for, prepared_bytes
 from sam3_angio.detector.lesion_training import findings_job
 from sam3_angio.detector.machine import Machine
-from sam3_angio.detector.preflight import Finding, Need, examine, need_of
+from sam3_angio.detector.preflight import (
+    Finding,
+    Frames,
+    Need,
+    examine,
+    named_at_most,
+    need_of,
+    weights_finding,
+)
 from sam3_angio.detector.recipe import compose_recipe, recipe_files
-from sam3_angio.detector.run_folder import parameters_of
+from sam3_angio.detector.run_folder import parameters_of, runs_root
 from sam3_angio.detector.runtime import accelerator
 from sam3_angio.detector.training import TREE, Job, frozen_parts, segments_job
 from sam3_angio.detector.view_training import arm_jobs
-from sam3_angio.detector.weights import HUB, NONE, resolve
+from sam3_angio.detector.weights import HUB, resolve
 from sam3_angio.detector.weights.hub import stored_weights
 from sam3_angio.errors import ConfigError, DataError
 
@@ -46,15 +55,17 @@ def diagnose(config: Config, machine: Machine, dataset: Path) -> tuple[Finding, 
     needs, faulty = [], []
     nodes = config.train.nodes
     workers = nodes * config.train.workers
+    recipes = {job.label: job_recipe(job, config) for job in _jobs(config)}
+    frames_of = cache(_frames)  # phases read the same labels
     for job in _jobs(config):
         try:
-            frames = _frames(dataset, job)
+            frames = frames_of(dataset, job.labels, config.model.resolution)
         except DataError as error:
             faulty.append(_not_read(job, error))
             frames = None
-        recipe = job_recipe(job, config)
-        needs.append(need_of(recipe, workers=workers, nodes=nodes, frames=frames))
-    return (*examine(machine, _distinct(needs)), *faulty, *_weights(config.model.checkpoint))
+        needs.append(need_of(recipes[job.label], workers=workers, nodes=nodes, frames=frames))
+    weights = _weights(config.model.checkpoint, recipes[TREE.label])
+    return (*examine(machine, _distinct(needs)), *faulty, *weights)
 
 
 def job_recipe(job: Job, config: Config) -> DictConfig:
@@ -94,9 +105,30 @@ def _jobs(config: Config) -> Iterator[Job]:
     yield findings_job(nowhere, config)
 
 
-def _frames(dataset: Path, job: Job) -> int | None:
-    path = dataset / "train" / job.labels / "annotations.json"
-    return len(load_document(path).images) if path.is_file() else None
+def _frames(dataset: Path, labels: str, side_px: int) -> Frames | None:
+    """Return what a phase reads; None if there are no frames to train on."""
+    documents = {
+        split: load_document(path)
+        for split in ("train", "val")
+        if (path := dataset / split / labels / "annotations.json").is_file()
+    }
+    if "train" not in documents:
+        return None
+    return Frames(
+        count=len(documents["train"].images),
+        named=named_at_most(documents["train"]),
+        unprepared_bytes=sum(
+            prepared_bytes(document, side_px)
+            for document in documents.values()
+            if not _seems_prepared(document, side_px)
+        ),
+    )
+
+
+def _seems_prepared(document: Document, side_px: int) -> bool:
+    """Whether there are arrays of just these frames; their pictures are not compared."""
+    folders = (runs_root() / "prepared").glob(f"*-{side_px}")
+    return any(is_prepared_for(document, folder) for folder in folders)
 
 
 def _not_read(job: Job, error: DataError) -> Finding:
@@ -115,29 +147,14 @@ def _distinct(needs: list[Need]) -> list[Need]:
     return [need for need in needs if need not in arms or need is largest]
 
 
-def _weights(checkpoint: str) -> Iterator[Finding]:
-    about = "weights"
-    if checkpoint == NONE:
-        yield Finding(about=about, found="random, as model.checkpoint says")
-    elif checkpoint == HUB and stored_weights() is None:
+def _weights(checkpoint: str, recipe: DictConfig) -> Iterator[Finding]:
+    if checkpoint == HUB and stored_weights() is None:
         yield _not_downloaded()
-    else:
-        yield _file_of_weights(checkpoint)
-
-
-def _file_of_weights(checkpoint: str) -> Finding:
+        return
     try:
-        path = resolve(checkpoint)
+        yield weights_finding(recipe, resolve(checkpoint))
     except ConfigError as error:
-        return Finding(about="weights", found=error.headline, verdict="error")
-    if path is not None and zipfile.is_zipfile(path):
-        return Finding(about="weights", found=f"whole, {path.stat().st_size / 2**30:.2f} GiB")
-    return Finding(
-        about="weights",
-        found="the file is cut short, or holds no weights.",
-        verdict="error",
-        fix="Copy or download it again.",
-    )
+        yield Finding(about="weights", found=error.headline, verdict="error")
 
 
 def _not_downloaded() -> Finding:

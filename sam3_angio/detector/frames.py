@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -215,23 +215,85 @@ def _places(ids: NDArray[np.int64]) -> dict[int, int]:
 def prepare(frames: FrameSet, side_px: int, root: Path) -> None:
     """Write the arrays of a :class:`FrameStore`, unless they are there.
 
-    Masks that vanish when they are made smaller keep their densest pixel, so that a target is
-    never empty.
+    Frame by frame, so that the memory does not grow with their number. Masks that vanish when they
+    are made smaller keep their densest pixel, so that a target is never empty.
     """
-    # Listed, because a network drive remembers for a while that a folder was not there.
-    if root.parent.is_dir() and root in root.parent.iterdir():
+    if is_prepared(root):
         return
-    marks = sorted(frames.document.annotations, key=lambda mark: mark.id)
-    pictures = np.empty((len(frames.images), side_px, side_px), dtype=np.uint8)
-    masks = np.empty((len(marks), side_px, -(-side_px // 8)), dtype=np.uint8)
-    for place, image in enumerate(frames.images.values()):
-        pictures[place] = np.rint(resize(read_picture(frames, image), side_px)).clip(0, 255)
-    for place, mark in enumerate(marks):
-        share = resize(decode_mask(mark.segmentation).astype(np.uint8), side_px)
-        masks[place] = np.packbits(share >= min(0.5, float(share.max())), axis=-1)
+    marks = _ordered(frames.document)
     with replacing(root) as folder:
         folder.mkdir()
-        np.save(folder / "pictures.npy", pictures)
-        np.save(folder / "masks.npy", masks)
+        _save_all(
+            folder / "pictures.npy",
+            (len(frames.images), side_px, side_px),
+            (_small_picture(frames, image, side_px) for image in frames.images.values()),
+        )
+        _save_all(
+            folder / "masks.npy",
+            (len(marks), side_px, _packed(side_px)),
+            (_small_mask(mark, side_px) for mark in marks),
+        )
         np.save(folder / "image_ids.npy", np.array(list(frames.images), dtype=np.int64))
         np.save(folder / "annotation_ids.npy", np.array([mark.id for mark in marks], np.int64))
+
+
+def is_prepared(root: Path) -> bool:
+    """Whether the arrays of a :class:`FrameStore` are there."""
+    # Listed, because a network drive remembers for a while that a folder was not there.
+    return root.parent.is_dir() and root in root.parent.iterdir()
+
+
+def is_prepared_for(document: Document, root: Path) -> bool:
+    """Whether the arrays in a folder are of a document's frames and masks, by their ids."""
+    ids = {
+        "image_ids.npy": sorted(image.id for image in document.images),
+        "annotation_ids.npy": [mark.id for mark in _ordered(document)],
+    }
+    try:
+        return all(np.array_equal(np.load(root / name), values) for name, values in ids.items())
+    except (OSError, ValueError):  # what is being removed, or is not ours
+        return False
+
+
+def prepared_bytes(document: Document, side_px: int) -> int:
+    """Return what the arrays of a document's frames and masks take on the disk, but for headers.
+
+    Examples
+    --------
+    >>> prepared_bytes(Document(images=(), annotations=(), categories=()), 1008)
+    0
+    """
+    frames, masks = len(document.images), len(document.annotations)
+    return frames * side_px**2 + masks * side_px * _packed(side_px)
+
+
+def _ordered(document: Document) -> list[Annotation]:
+    return sorted(document.annotations, key=lambda mark: mark.id)
+
+
+def _packed(side_px: int) -> int:
+    """Return the bytes that a row of a mask takes."""
+    return -(-side_px // 8)
+
+
+def _small_picture(frames: FrameSet, image: ImageEntry, side_px: int) -> NDArray[np.uint8]:
+    values = np.rint(resize(read_picture(frames, image), side_px))
+    return values.clip(0, 255).astype(np.uint8)
+
+
+def _small_mask(mark: Annotation, side_px: int) -> NDArray[np.uint8]:
+    share = resize(decode_mask(mark.segmentation).astype(np.uint8), side_px)
+    return np.packbits(share >= min(0.5, float(share.max())), axis=-1)
+
+
+def _save_all(path: Path, shape: tuple[int, ...], values: Iterable[NDArray[np.uint8]]) -> None:
+    """Write an array, given slice by slice, as ``np.save`` would write the whole.
+
+    It is written and not mapped: where the disk is full, a write is refused with an error, and the
+    use of a mapped page ends the process with a signal.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, header)  # type: ignore[no-untyped-call]
+        for value in values:
+            stream.write(value.tobytes())

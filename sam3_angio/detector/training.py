@@ -23,10 +23,24 @@ from omegaconf import DictConfig, OmegaConf
 from sam3_angio.config import load_config
 from sam3_angio.detector.build import model_spec, tokenizer
 from sam3_angio.detector.checkpoint import save_weights
-from sam3_angio.detector.frames import FrameSet, load_frames, prepare
+from sam3_angio.detector.frames import (
+    FrameSet,
+    is_prepared,
+    load_frames,
+    prepare,
+    prepared_bytes,
+)
 from sam3_angio.detector.machine import this_machine
 from sam3_angio.detector.predict import predict
-from sam3_angio.detector.preflight import examine, need_of, require_none_wrong, tell_warnings
+from sam3_angio.detector.preflight import (
+    Frames,
+    examine,
+    named_at_most,
+    need_of,
+    require_none_wrong,
+    tell_warnings,
+    weights_finding,
+)
 from sam3_angio.detector.recipe import compose_recipe
 from sam3_angio.detector.run_folder import (
     Origin,
@@ -230,7 +244,6 @@ def _plan(job: Job, dataset: Path, curves: Path) -> _Plan:
     origin = _origin(job, splits)
     folder = runs_root() / job.recipe / origin.fingerprint
     plan = _Plan(job=job, origin=origin, splits=splits, folder=folder, curves=curves)
-    _require_full_batches(plan)
     _require_asked(plan)
     _require_short_phrases(plan)
     _ = plan.recipe  # refuses what does not fit it
@@ -257,17 +270,6 @@ def _origin(job: Job, splits: dict[str, FrameSet]) -> Origin:
         choices=dict(job.run),
         ignored=job.ignored,
     )
-
-
-def _require_full_batches(plan: _Plan) -> None:
-    wanted = plan.settings["batch_size"] * plan.origin.workers
-    frames = len(plan.splits["train"].images)
-    if frames < wanted:
-        raise DataError.at(
-            "train",
-            f"{frames} frames are fewer than one step takes, {wanted}.",
-            f"Lower batch_size of {plan.job.label} or train.workers.",
-        )
 
 
 def _require_asked(plan: _Plan) -> None:
@@ -350,16 +352,37 @@ def frozen_parts(settings: Mapping[str, Any]) -> list[str]:
 
 def _preflight(plan: _Plan) -> None:
     """Stop, before anything is made, what cannot come to its end on this machine."""
+    if dist.get_rank() == 0:  # nobody else writes there meanwhile
+        for folder in (runs_root() / "prepared", plan.state.parent):
+            _sweep(folder)
+    initial = plan.recipe.scratch.run.initial
     need = need_of(
         plan.recipe,
         workers=plan.origin.workers,
         nodes=machine_count(),
-        frames=len(plan.splits["train"].images),
-        kept_bytes=plan.state.stat().st_size if plan.state.is_file() else 0,
+        frames=_frames(plan),
+        kept_bytes=sum(path.stat().st_size for path in plan.state.parent.glob("*.pt")),
     )
-    findings = examine(this_machine(runs_root()), [need])
+    findings = (
+        weights_finding(plan.recipe, None if initial is None else Path(initial)),
+        *examine(this_machine(runs_root()), [need]),
+    )
     require_none_wrong(plan.job.label, findings)
     tell_warnings(findings)
+
+
+def _frames(plan: _Plan) -> Frames:
+    side_px = plan.origin.parameters["model"]["resolution"]
+    train = plan.splits["train"].document
+    return Frames(
+        count=len(train.images),
+        named=named_at_most(train),
+        unprepared_bytes=sum(
+            prepared_bytes(frames.document, side_px)
+            for split, frames in plan.splits.items()
+            if not is_prepared(plan.store(split))
+        ),
+    )
 
 
 def _remembered_mb(plan: _Plan) -> int:
@@ -372,9 +395,6 @@ def _remembered_mb(plan: _Plan) -> int:
 
 
 def _prepare_stores(plan: _Plan) -> None:
-    if dist.get_rank() == 0:  # nobody else writes there meanwhile
-        for folder in (runs_root() / "prepared", plan.folder / "state"):
-            _sweep(folder)
     for split, frames in plan.splits.items():
         prepare(frames, plan.origin.parameters["model"]["resolution"], plan.store(split))
 
