@@ -26,6 +26,7 @@ from PIL import Image, UnidentifiedImageError
 from torch.nn import functional
 
 from sam3_angio.coco import Annotation, Document, ImageEntry, decode_mask, load_document
+from sam3_angio.detector.pulse import beating
 from sam3_angio.errors import DataError, Fault
 from sam3_angio.files import replacing, sha256
 from sam3_angio.pictures import read_picture as read_file
@@ -68,7 +69,7 @@ class FrameSet:
     def digest(self) -> str:
         """SHA-256 over the document and all pictures."""
         total = hashlib.sha256(sha256(self.document_path).encode())
-        for image in self.images.values():
+        for image in beating(self.images.values()):
             content = read_file(self.folder / image.file_name)
             total.update(hashlib.sha256(content).hexdigest().encode())
         return total.hexdigest()
@@ -122,7 +123,7 @@ def _faulty_labels(frames: FrameSet, where: str) -> Iterator[Fault]:
 
 
 def _faulty_pictures(frames: FrameSet) -> Iterator[Fault]:
-    for image in frames.images.values():
+    for image in beating(frames.images.values()):
         try:
             with _opened(frames, image) as picture:
                 mode, size = picture.mode, picture.size
@@ -226,12 +227,12 @@ def prepare(frames: FrameSet, side_px: int, root: Path) -> None:
         _save_all(
             folder / "pictures.npy",
             (len(frames.images), side_px, side_px),
-            (_small_picture(frames, image, side_px) for image in frames.images.values()),
+            (_small_picture(frames, image, side_px) for image in beating(frames.images.values())),
         )
         _save_all(
             folder / "masks.npy",
             (len(marks), side_px, _packed(side_px)),
-            (_small_mask(mark, side_px) for mark in marks),
+            (_small_mask(mark, side_px) for mark in beating(marks)),
         )
         np.save(folder / "image_ids.npy", np.array(list(frames.images), dtype=np.int64))
         np.save(folder / "annotation_ids.npy", np.array([mark.id for mark in marks], np.int64))
