@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.torch, pytest.mark.slow]  # a minute a way
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(1800)]  # a minute a way
 pytest.importorskip("torch")
 
 ROOT = Path(__file__).parents[1]
