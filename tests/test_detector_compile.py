@@ -7,15 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-pytestmark = [
-    pytest.mark.torch,
-    pytest.mark.slow,  # four minutes of one core, most of them the compiler's
-    pytest.mark.timeout(3600),
-    pytest.mark.skipif(
-        not any(shutil.which(name) for name in ("g++", "clang++", "c++")),
-        reason="there is no C++ compiler, which torch.compile needs on a CPU",
-    ),
-]
+# Four minutes of one core, most of them the compiler's.
+pytestmark = [pytest.mark.torch, pytest.mark.slow, pytest.mark.timeout(3600)]
 torch = pytest.importorskip("torch")
 
 import torch.distributed as dist  # noqa: E402
@@ -114,6 +107,10 @@ def step(sparing: build.Sparing, precision: str) -> tuple[float, dict[str, torch
     return value.item(), gradients
 
 
+@pytest.mark.skipif(
+    not any(shutil.which(name) for name in ("g++", "clang++", "c++")),
+    reason="there is no C++ compiler, which torch.compile needs on a CPU",
+)
 @pytest.mark.parametrize("name", SETTINGS)
 def test_a_compiled_step_has_the_loss_and_the_gradients_of_one_that_is_not(name):
     changes, precision = SETTINGS[name]
