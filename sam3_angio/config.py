@@ -160,6 +160,7 @@ class PhaseConfig(_Section):
     lr: Rate
     lr_vision: Rate
     lr_text: Rate
+    vision_layer_decay: Annotated[float, Field(gt=0, le=1)]
     weight_decay: Annotated[float, Field(ge=0, le=1)]
     clip: Annotated[float, Field(gt=0, le=1000)]
     warmup: Annotated[float, Field(ge=0, lt=1)]
