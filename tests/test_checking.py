@@ -316,6 +316,14 @@ def test_a_mask_of_another_frame_is_found(site: PhantomSite) -> None:
     assert {one.row for one in found(site.check(), MASK, "")} == {2, 3}
 
 
+def test_a_pseudo_label_of_another_patient_is_found_in_its_frame(site: PhantomSite) -> None:
+    rows = site.rows
+    rows[0][TREE], rows[6][TREE] = rows[6][TREE], rows[0][TREE]
+    site.write()
+    report = site.check(decode=True)
+    assert {one.row for one in found(report, TREE, "pseudo-label")} >= {2, 8}
+
+
 def test_shifts_are_those_that_were_made() -> None:
     random = np.random.default_rng(3)
     drawn = np.zeros((60, 90), bool)
