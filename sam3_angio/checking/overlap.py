@@ -143,7 +143,7 @@ def _tree(labels: LabelSet, notes: Notes) -> None:
 
 
 def segment_coverage(labels: LabelSet) -> float:
-    """Return the share of the segment's centre line on the pseudo-label; NaN where one is missing."""
+    """Return the share of the centre line on the pseudo-label; NaN where one is missing."""
     if labels.tree is None or labels.shape is None or not len(labels.line):
         return math.nan
     return _covered(labels.tree, _at_size(labels.line, labels.shape, labels.tree.shape))

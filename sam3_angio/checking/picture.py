@@ -31,12 +31,11 @@ from sam3_angio.path_columns import DICOM, PSEUDO_LABEL
 _AROUND_SHARE = 33 / 512
 #: Grey levels by which a vessel tree is darker, at the least, to be compared at all.
 _LEAST_DARKNESS = 3.0
-#: Standard deviation of darkness below which a picture shows nothing to lie on; frames have 8 to 30.
+#: Standard deviation of darkness below which a picture shows nothing; frames have 8 to 30.
 _LEAST_VARIATION = 2.0
-#: The same as a share of the standard deviation of darkness over the whole picture, so that neither
-#: window nor contrast matters: below the first a label is another frame's, below the second where it
-#: misses the analysed segment, too. Of 441 right labels of a phantom the least has 0.40; of 2646
-#: labels of other patients 99.5 % are told.
+#: Darkness of a label as a share of that deviation, whatever window and contrast are. Below
+#: the first a label is another frame's; below the second it is where it misses the segment, too.
+#: Of 441 right labels of a phantom the least has 0.40; of 2646 of other patients 99.5 % are told.
 _LEAST_SHARE, _LEAST_SHARE_BESIDE = 0.25, 0.8
 _GAIN = 1.5
 #: Translations that are tried, and those that are told.
