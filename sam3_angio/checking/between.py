@@ -17,6 +17,7 @@ from pathlib import Path
 
 from sam3_angio.checking.case import Case
 from sam3_angio.checking.finding import Finding, Notes
+from sam3_angio.checking.spelling import alike_patients
 from sam3_angio.manifest import fold_patient_id
 from sam3_angio.medis import SegmentContour
 from sam3_angio.path_columns import CONTOUR, DICOM, MASK, PSEUDO_LABEL
@@ -31,8 +32,6 @@ _OF_A_LESION = (
     "proximal_normal_mm",
     "distal_normal_mm",
 )
-#: Letters that are typed for digits.
-_CONFUSED = str.maketrans("OQILZSB", "0011258")
 
 
 def between_findings(table: str, cases: Sequence[Case]) -> list[Finding]:
@@ -47,17 +46,17 @@ def between_findings(table: str, cases: Sequence[Case]) -> list[Finding]:
 
 
 def _confused_patients(table: str, cases: Sequence[Case]) -> list[Finding]:
-    """Tell patients whose identifiers differ in letters that look like digits."""
-    first: dict[str, tuple[str, int]] = {}
+    """Tell patients whose identifiers may be two spellings of one."""
+    rows = [case.surveyed.row for case in cases]
+    alike = alike_patients([row.patient_id for row in rows])
+    first: dict[str, int] = {}
     findings: list[Finding] = []
-    for case in cases:
-        row = case.surveyed.row
-        folded = fold_patient_id(row.patient_id)
-        alike = re.sub(r"[^A-Z0-9]", "", folded).translate(_CONFUSED)
-        spelled, line = first.setdefault(alike, (folded, row.row))
-        if spelled != folded:
+    for row in rows:
+        patient = fold_patient_id(row.patient_id)
+        first.setdefault(patient, row.row)
+        if patient in alike:
             notes = Notes(file=table, row=row.row, findings=findings)
-            found = f"it looks like the patient in row {line}, and is spelled otherwise."
+            found = f"it looks like the patient in row {first[alike[patient]]}, spelled otherwise."
             fix = "If they are one patient, spell them alike: a patient may be split apart."
             notes.warning("patient_id", found, "one spelling for one patient", fix)
     return findings
