@@ -120,7 +120,8 @@ def _holding(parts: dict[str, list[str]]) -> list[tuple[str, str]]:
     for patient, own in parts.items():
         if max(map(len, own)) < _TELLING_LENGTH:
             continue
-        others = set.intersection(*(holders[part] for part in own)) - {patient}
+        fewest, *more = sorted((holders[part] for part in own), key=len)
+        others = fewest.intersection(*more) - {patient}
         if len(others) <= _MOST_HOLDERS:
             pairs += [(patient, other) for other in sorted(others)]
     return pairs
