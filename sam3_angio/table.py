@@ -131,6 +131,7 @@ def read_table(path: Path, columns: Sequence[str]) -> tuple[TableRow, ...]:
             row=1,
         )
     faults = field_count_faults(name, records, len(columns))
+    faults += line_break_faults(name, records, columns)
     if faults:
         raise DataError(f"{name} cannot be read:", faults)
     return tuple(
@@ -211,15 +212,30 @@ def read_records(name: str, text: str, separator: str) -> list[tuple[int, list[s
 def field_count_faults(
     name: str, records: Iterable[tuple[int, list[str]]], expected: int
 ) -> list[Fault]:
-    """Return a fault for each record with another number of fields, or with a line break in one."""
-    faults = []
-    for row, record in records:
-        if len(record) != expected:
-            message = f"{len(record)} fields, expected {expected}."
-            faults.append(Fault(file=name, row=row, message=message))
-        elif any("\n" in value or "\r" in value for value in record):
-            faults.append(Fault(file=name, row=row, message="a field holds a line break."))
-    return faults
+    """Return a fault for each record with another number of fields."""
+    return [
+        Fault(file=name, row=row, message=f"{len(record)} fields, expected {expected}.")
+        for row, record in records
+        if len(record) != expected
+    ]
+
+
+def line_break_faults(
+    name: str, records: Iterable[tuple[int, list[str]]], columns: Sequence[str]
+) -> list[Fault]:
+    """Return a fault for each field that holds a line break; a record's row is its last line."""
+    return [
+        Fault(
+            file=name,
+            row=row,
+            field=column,
+            message="the field holds a line break.",
+            fix="Write the field in one line.",
+        )
+        for row, record in records
+        for column, value in zip(columns, record, strict=False)
+        if "\n" in value or "\r" in value
+    ]
 
 
 def write_table(

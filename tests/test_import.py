@@ -349,7 +349,7 @@ def _with_column(text: str, name: str, value: str = "x") -> str:
         (lambda t: t.split("\n", 1)[1], "", "no known column"),
         (lambda t: t.split("\n", 1)[0], "", "the table has no row"),
         (lambda t: t.replace(",INDEX", ',"INDEX'), "", "not a valid CSV file"),
-        (lambda t: t.replace("INDEX,", '"IN\nDEX",'), "", "a field holds a line break"),
+        (lambda t: t.replace("INDEX,", '"IN\nDEX",'), "phase", "the field holds a line break"),
         (lambda t: t.replace("INDEX,", "IN\0DEX,"), "", "not a text file"),
         (lambda t: b"\x81\x8d\xff" + t.encode(), "", "neither UTF-8 nor Windows-1252"),
         (lambda t: "", "", "no known column"),
@@ -362,6 +362,28 @@ def test_a_broken_table_is_refused(
     found = faults_of(site)
     assert all(fault.severity == "error" for fault in found)
     assert any(message in str(fault) and fault.field == field for fault in found), found
+
+
+def test_a_line_break_in_a_field_hides_no_other_fault(site: SmallSite) -> None:
+    site.rows[0]["phase"] = "IN\r\nDEX"
+    site.rows[2]["frame_index"] = "99"
+    site.write()
+    found = {(f.row, f.field) for f in faults_of(site) if f.severity == "error"}
+    assert found == {(3, "phase"), (5, "frame_index")}
+
+
+def test_a_line_break_in_a_column_that_is_not_used_is_let_pass(site: SmallSite) -> None:
+    site.write(_with_column(site.text(), "note", '"two\nlines"'))
+    assert {fault.severity for fault in faults_of(site)} == {"warning"}
+
+
+def test_a_wrong_frame_index_is_no_fault_of_the_angles(site: SmallSite) -> None:
+    site.rows[0] |= {"frame_index": "99", "primary_angle": ""}
+    site.write()
+    assert [(f.row, f.field) for f in faults_of(site) if f.severity == "error"] == [
+        (2, "frame_index"),
+        (2, "frame_index"),
+    ]
 
 
 def test_a_surplus_column_is_reported_and_not_used(site: SmallSite) -> None:

@@ -111,11 +111,11 @@ def _annotation(header: RunHeader, notes: Notes) -> None:
 
 
 def _view(frame: Acquired, notes: Notes) -> None:
-    view = frame.view
-    if view is None:
+    view = frame.view or frame.table_view
+    # a frame that the run has not has no view either, and the header is not to blame for it
+    if frame.view is None and frame.header is not None and frame.header.view(0) is None:
         found = "the header has no view angle, so that the table's cannot be proved."
         notes.warning(DICOM, found, "PositionerPrimaryAngle and -SecondaryAngle", "Look at it.")
-        view = frame.table_view
     if frame.cass_segment not in segments():
         return
     artery = segments()[frame.cass_segment].artery
