@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sam3_angio.errors import DataError, Fault
-from sam3_angio.files import write_text
+from sam3_angio.files import require_regular, write_text
 
 #: No table of this project comes near; a larger file is something else.
 MAX_TABLE_BYTES = 256 * 2**20
@@ -162,7 +162,7 @@ def read_bytes(path: Path) -> bytes:
         The file is missing, unreadable or too large.
     """
     try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
+        if require_regular(path).st_size > MAX_TABLE_BYTES:
             raise DataError.at(path.name, f"larger than {MAX_TABLE_BYTES >> 20} MiB.")
         return path.read_bytes()
     except FileNotFoundError:

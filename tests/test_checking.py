@@ -501,6 +501,8 @@ def _edit_manifest(site: PhantomSite, column: str, value: str) -> None:
         ("dicom", "nothing.dcm", "dicom"),
         ("mask", "", "mask"),
         ("mask", "labels/masks/nothing.png", "mask"),
+        ("mask", "labels/masks/" + "x" * 300, "mask"),
+        ("dicom", "x" * 300, "dicom"),
         ("row", "3", "row"),
         ("primary_deg", "-3", "primary_deg"),
     ],
