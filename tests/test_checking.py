@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from phantom_site import PhantomSite, found
 from PIL import Image
@@ -410,6 +411,42 @@ def test_a_run_without_scale_is_found_where_the_contour_has_none(site: PhantomSi
     site.edit_run(0, ImagerPixelSpacing=None)
     site.edit_contour(0, lambda content: content.pop("calibration"))
     assert found(site.check(), CONTOUR, "no scale", 2)
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 0.45, 2.1, 3])
+def test_a_scale_that_is_wrong_by_more_than_twice_is_an_error(
+    site: PhantomSite, factor: float
+) -> None:
+    site.edit_contour(0, _scaled("calibration", "scale_factor", factor))
+    (one,) = found(site.check(), CONTOUR, "within a quarter", 2)
+    assert one.severity == "error"
+
+
+def _spacing(site: PhantomSite, factor: float) -> None:
+    """Give the first row's run another spacing."""
+    run = pydicom.dcmread(site.file(0, DICOM))
+    spacing = [factor * float(value) for value in run.ImagerPixelSpacing]
+    site.edit_run(0, ImagerPixelSpacing=spacing)
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 3])
+def test_a_spacing_that_no_heart_fits_is_an_error_where_nothing_else_gives_the_scale(
+    site: PhantomSite, factor: float
+) -> None:
+    site.edit_contour(0, lambda content: content.pop("calibration"))
+    _spacing(site, factor)
+    (one,) = found(site.check(), DICOM, "of the patient", 2)
+    assert one.severity == "error"
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 3])
+def test_a_scale_is_compared_with_a_heart_where_the_header_has_none(
+    site: PhantomSite, factor: float
+) -> None:
+    site.edit_contour(0, _scaled("calibration", "scale_factor", factor))
+    site.edit_run(0, ImagerPixelSpacing=None)
+    (one,) = found(site.check(), CONTOUR, "of the patient", 2)
+    assert one.severity == "error"
 
 
 def test_a_view_that_nobody_takes_of_the_artery_is_found(site: PhantomSite) -> None:
