@@ -1,10 +1,11 @@
 """Single-field corruptions of a small phantom: what share ``sam3-angio check`` finds.
 
 ``python benchmarks/corruptions.py [--count 520] [--seed 0]`` simulates two patients, then again and
-again changes one field of the table, one value of a contour file, one label, or one element of a
-run, and checks the whole. It takes one core, and each corruption, drawn from the seed and its
-number, is noted in ``--results`` as soon as it is judged: the same command goes on where it was
-stopped. ``--fresh`` forgets what is there, as it must after the check was changed.
+again changes one field of the table, one value or one part of a contour file, one label, one
+element of a run, or a whole column of angles, and checks the whole. It takes one core, and each
+corruption, drawn from the seed and its number, is noted in ``--results`` as soon as it is judged:
+the same command goes on where it was stopped. ``--fresh`` forgets what is there, as it must after
+the check was changed.
 
 A corruption is *found* if there is a finding that the clean set has not. What is not found is
 *harmless* if all that the pipeline makes of the row is equal: its line of the manifest (but for
@@ -39,6 +40,8 @@ from rich.table import Table
 from sam3_angio.checking import data_set
 from sam3_angio.checking.data_set import check_site
 from sam3_angio.checking.finding import Notes
+from sam3_angio.checking.label_set import LabelPaths, read_labels
+from sam3_angio.checking.overlap import segment_coverage
 from sam3_angio.checking.picture import picture_findings
 from sam3_angio.dicom import read_frame
 from sam3_angio.dicom.display import display_8bit
@@ -205,6 +208,77 @@ def changed_number(value: float, generator: random.Random) -> object:
     return generator.choice(changes)
 
 
+def changed_identifier(value: str, generator: random.Random) -> str:
+    """Spell a patient otherwise, as another hand might."""
+    words = value.split()
+    return generator.choice(
+        (
+            words[-1],
+            f"{value} (2)",
+            " ".join(reversed(words)),
+            value.replace("-", "/"),
+            value.replace("0", "O"),
+            value.replace("A", "\u0410"),
+        )
+    )
+
+
+def narrowed(content: dict[str, Any]) -> None:
+    """Move one edge inward by a quarter of the width."""
+    own, other = np.array(content["left_edge"]), np.array(content["right_edge"])
+    content["left_edge"] = ((3 * own + other) / 4).tolist()
+
+
+#: Faults of whole parts of a contour; the name is that of the part.
+PARTS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "centerline half": lambda c: c.update(centerline=c["centerline"][: len(c["centerline"]) // 2]),
+    "centerline missing": lambda c: c.update(centerline=None),
+    "measurements missing": lambda c: c.update(measurements=None),
+    "ideal edges missing": lambda c: c.update(ideal_left_edge=None, ideal_right_edge=[]),
+    "edge narrowed": narrowed,
+    "edge half": lambda c: c.update(left_edge=c["left_edge"][: len(c["left_edge"]) // 2]),
+}
+
+
+def corrupt_part(path: Path, generator: random.Random) -> str:
+    content = json.loads(path.read_text())
+    scaled = f"scale times {generator.choice((1 / 3, 3)):.2g}"
+    name = generator.choice([*sorted(PARTS), scaled])
+    if name in PARTS:
+        PARTS[name](content)
+    elif content.get("calibration"):
+        content["calibration"]["scale_factor"] *= float(name.rsplit(" ", 1)[1])
+    path.write_text(json.dumps(content))
+    return f"part {name}"
+
+
+def corrupt_rows(rows: list[dict[str, str]], number: int, generator: random.Random) -> str:
+    """Change a column of all rows, or a field in a way that hides others; in place."""
+    name = generator.choice(
+        ("secondary signs", "angles exchanged", "line break", "spelling", "angles of one row")
+    )
+    row = rows[number]
+    if name == "secondary signs":
+        for one in rows:
+            one["secondary_angle"] = changed_sign(one["secondary_angle"])
+    elif name == "line break":
+        column = generator.choice(COLUMNS)
+        row[column] = f"{row[column][:2]}\n{row[column][2:]}"
+    elif name == "spelling":
+        row["patient_id"] = changed_identifier(row["patient_id"], generator)
+    else:
+        for one in rows if name == "angles exchanged" else [row]:
+            one["primary_angle"], one["secondary_angle"] = (
+                one["secondary_angle"],
+                one["primary_angle"],
+            )
+    return f"rows {name}"
+
+
+def changed_sign(value: str) -> str:
+    return value[1:] if value.startswith("-") else f"-{value}"
+
+
 def corrupt_contour(path: Path, generator: random.Random) -> str:
     content = json.loads(path.read_text())
     name = generator.choice(sorted(content))
@@ -228,14 +302,18 @@ def corrupt_contour(path: Path, generator: random.Random) -> str:
     return f"contour {name}"
 
 
-def corrupt_label(path: Path, kind: str, generator: random.Random) -> str:
+def corrupt_label(path: Path, kind: str, others: list[Path], generator: random.Random) -> str:
     pixels = read_mask(path).mask.astype(np.uint8)
     shift = generator.choice((-9, -4, -2, 2, 4, 9))
+    far = generator.choice((-100, -60, -40, 40, 60, 100))
+    other = generator.choice(others)
     changes: dict[str, Callable[[], np.ndarray]] = {
         "mirrored": lambda: np.fliplr(pixels),
         "upside down": lambda: np.flipud(pixels),
         "turned": lambda: np.rot90(pixels),
         "shifted": lambda: np.roll(pixels, shift, generator.randrange(2)),
+        "shifted far": lambda: np.roll(pixels, far, generator.randrange(2)),
+        "of another patient": lambda: read_mask(other).mask.astype(np.uint8),
         "inverted": lambda: 1 - pixels,
         "empty": lambda: np.zeros_like(pixels),
         "full": lambda: np.ones_like(pixels),
@@ -265,20 +343,34 @@ def corrupt(
     place: Place, rows: list[dict[str, str]], number: int, generator: random.Random
 ) -> tuple[str, Path | None]:
     """Change one thing of a row; return what, and the file to put back."""
-    kind = generator.choice(("table", "table", "contour", "contour", "label", "run"))
-    if kind == "table":
-        column = generator.choice(COLUMNS)
+    kind = generator.choice(
+        ("table", "table", "rows", "contour", "contour", "part", "label", "label", "run")
+    )
+    if kind in ("table", "rows"):
         changed = [dict(row) for row in rows]
-        changed[number][column] = changed_text(rows[number][column], generator)
+        if kind == "rows":
+            name = corrupt_rows(changed, number, generator)
+        else:
+            column = generator.choice(COLUMNS)
+            changed[number][column] = changed_text(rows[number][column], generator)
+            name = f"table {column}"
         place.write(changed)
-        return f"table {column}", None
-    column = {"contour": COLUMNS[10], "run": COLUMNS[9]}.get(kind, "")
+        return name, None
+    column = {"contour": COLUMNS[10], "part": COLUMNS[10], "run": COLUMNS[9]}.get(kind, "")
     label = generator.choice([name for name in sorted(LABELS) if rows[number][LABELS[name]]])
     path = place.file(rows[number], column or LABELS[label])
     if kind == "contour":
         return corrupt_contour(path, generator), path
+    if kind == "part":
+        return corrupt_part(path, generator), path
     if kind == "label":
-        return corrupt_label(path, label, generator), path
+        others = [
+            place.file(row, LABELS[label])
+            for row in rows
+            if row[LABELS[label]]
+            and fold_patient_id(row["patient_id"]) != fold_patient_id(rows[number]["patient_id"])
+        ]
+        return corrupt_label(path, label, others, generator), path
     return corrupt_run(path, generator), path
 
 
@@ -301,7 +393,10 @@ def picture_finding(place: Place, number: int) -> bool:
     notes = Notes(file="table", row=number)
     if run and tree:
         picture = display_8bit(read_frame(run, site.frame_index, name="run"), 0.5, 99.5)
-        picture_findings(picture, read_mask(tree).mask, notes)
+        files = LabelPaths(contour=paths.find(site.contour_path), mask=None, tree=tree)
+        labels = read_labels(files, picture.shape)
+        covered = segment_coverage(labels)
+        picture_findings(picture, read_mask(tree).mask, notes, covered=covered)
     return bool(notes.findings)
 
 

@@ -11,11 +11,26 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sam3_angio.errors import AngioError
+
+
+def require_regular(path: Path) -> os.stat_result:
+    """Return the state of a regular file; a named pipe, once opened, is waited for without end.
+
+    Raises
+    ------
+    OSError
+        There is nothing, or something else than a file: a folder, a pipe, a device.
+    """
+    state = path.stat()
+    if not stat.S_ISREG(state.st_mode):
+        raise OSError(errno.EINVAL, "no regular file")
+    return state
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sam3_angio.errors import DataError
-from sam3_angio.files import replacing
+from sam3_angio.files import replacing, require_regular
 
 Mask = NDArray[np.bool_]
 
@@ -67,6 +67,7 @@ def read_mask(path: Path) -> MaskFile:
         The file is missing, damaged, too large, or no mask.
     """
     try:
+        require_regular(path)
         values = _npy(path) if path.suffix.lower() == ".npy" else _png(path)
     except DataError:
         raise

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from sam3_angio.errors import DataError, Fault
+from sam3_angio.files import require_regular
 
 Record = TypeVar("Record")
 
@@ -60,7 +61,7 @@ def read_json(path: Path, schema: TypeAdapter[Record], max_bytes: int) -> Record
 
 def _read_text(path: Path, max_bytes: int) -> str:
     try:
-        if path.stat().st_size > max_bytes:
+        if require_regular(path).st_size > max_bytes:
             raise DataError.at(path.name, f"larger than {max_bytes >> 20} MiB.")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:

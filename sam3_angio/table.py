@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sam3_angio.errors import DataError, Fault
-from sam3_angio.files import write_text
+from sam3_angio.files import require_regular, write_text
 
 #: No table of this project comes near; a larger file is something else.
 MAX_TABLE_BYTES = 256 * 2**20
@@ -131,6 +131,7 @@ def read_table(path: Path, columns: Sequence[str]) -> tuple[TableRow, ...]:
             row=1,
         )
     faults = field_count_faults(name, records, len(columns))
+    faults += line_break_faults(name, records, columns)
     if faults:
         raise DataError(f"{name} cannot be read:", faults)
     return tuple(
@@ -161,7 +162,7 @@ def read_bytes(path: Path) -> bytes:
         The file is missing, unreadable or too large.
     """
     try:
-        if path.stat().st_size > MAX_TABLE_BYTES:
+        if require_regular(path).st_size > MAX_TABLE_BYTES:
             raise DataError.at(path.name, f"larger than {MAX_TABLE_BYTES >> 20} MiB.")
         return path.read_bytes()
     except FileNotFoundError:
@@ -211,15 +212,30 @@ def read_records(name: str, text: str, separator: str) -> list[tuple[int, list[s
 def field_count_faults(
     name: str, records: Iterable[tuple[int, list[str]]], expected: int
 ) -> list[Fault]:
-    """Return a fault for each record with another number of fields, or with a line break in one."""
-    faults = []
-    for row, record in records:
-        if len(record) != expected:
-            message = f"{len(record)} fields, expected {expected}."
-            faults.append(Fault(file=name, row=row, message=message))
-        elif any("\n" in value or "\r" in value for value in record):
-            faults.append(Fault(file=name, row=row, message="a field holds a line break."))
-    return faults
+    """Return a fault for each record with another number of fields."""
+    return [
+        Fault(file=name, row=row, message=f"{len(record)} fields, expected {expected}.")
+        for row, record in records
+        if len(record) != expected
+    ]
+
+
+def line_break_faults(
+    name: str, records: Iterable[tuple[int, list[str]]], columns: Sequence[str]
+) -> list[Fault]:
+    """Return a fault for each field that holds a line break; a record's row is its last line."""
+    return [
+        Fault(
+            file=name,
+            row=row,
+            field=column,
+            message="the field holds a line break.",
+            fix="Write the field in one line.",
+        )
+        for row, record in records
+        for column, value in zip(columns, record, strict=False)
+        if "\n" in value or "\r" in value
+    ]
 
 
 def write_table(

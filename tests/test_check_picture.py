@@ -22,9 +22,9 @@ def frame() -> tuple[np.ndarray, np.ndarray]:
     return picture.clip(0, 255).astype(np.uint8), mask
 
 
-def found(picture: np.ndarray, mask: np.ndarray) -> list[Finding]:
+def found(picture: np.ndarray, mask: np.ndarray, covered: float = float("nan")) -> list[Finding]:
     notes = Notes(file="table.csv", row=2)
-    picture_findings(picture, mask, notes)
+    picture_findings(picture, mask, notes, covered=covered)
     return notes.findings
 
 
@@ -63,6 +63,38 @@ def test_a_mirrored_label_is_an_error(change, how):
     picture, mask = frame()
     (one,) = found(picture, change(mask))
     assert (one.severity, one.found) == ("error", f"the pseudo-label looks {how}.")
+
+
+def elsewhere() -> np.ndarray:
+    """Return two vessels that are not in the frame, whatever side one looks from."""
+    y, x = np.mgrid[:SIDE, :SIDE] / SIDE
+    return (np.abs(y - 0.9 + 0.1 * x) < 0.012) | ((np.abs(x - 0.55) < 0.012) & (y < 0.08))
+
+
+def test_a_label_of_another_frame_is_told():
+    (one,) = found(frame()[0], elsewhere())
+    assert one.found == "the pseudo-label does not lie on the vessels of this frame."
+
+
+@pytest.mark.parametrize("pixels", [60, 100])
+def test_a_label_that_is_shifted_by_far_is_told(pixels):
+    picture, mask = frame()
+    assert found(picture, np.roll(mask, pixels, 0))
+
+
+def test_a_label_is_judged_alike_whatever_the_window():
+    picture, mask = frame()
+    for contrast in (0.5, 1.0):
+        pale = (128 + contrast * (picture.astype(float) - 128)).astype(np.uint8)
+        assert found(pale, mask) == []
+        assert len(found(pale, elsewhere())) == 1
+
+
+def test_a_label_beside_the_analysed_segment_must_be_darker():
+    picture, mask = frame()
+    faint = np.where(np.arange(SIDE) % 8, elsewhere(), mask)  # 0.7 standard deviations
+    assert found(picture, faint, covered=0.9) == []
+    assert found(picture, faint, covered=0.1)
 
 
 def test_an_inverted_picture_is_told():

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 from phantom_site import PhantomSite, found
 from PIL import Image
@@ -85,8 +86,10 @@ Fields = dict[str, str]
         ({"frame_index": "7.5"}, "frame_index", "whole number"),
         ({"primary_angle": "-24.5"}, "primary_angle", "opposite"),
         ({"primary_angle": "400"}, "primary_angle", "outside"),
-        ({"secondary_angle": "25.3"}, "secondary_angle", "differs from the DICOM header"),
+        ({"secondary_angle": "25.3"}, "secondary_angle", "opposite"),
+        ({"secondary_angle": "31"}, "secondary_angle", "differs from the DICOM header"),
         ({"patient_id": "ALL RISE 101-OOO1"}, "patient_id", "spelled otherwise"),
+        ({"patient_id": "101-0001"}, "patient_id", "spelled otherwise"),
         ({"patient_id": "All Rise 101\u20130001"}, "patient_id", "another spelling"),
         ({"patient_id": "ALL RISE 101-0003"}, DICOM, "belongs to another patient"),
         ({"phase": "INDEX FINAL"}, "phase", "not in agreement"),
@@ -103,6 +106,11 @@ def test_a_wrong_field_is_found_in_its_row(
     report = site.check()
     rows = {2, 3, 4, 5, 6, 7} if "patient_id" in fields else {2}
     assert {one.row for one in found(report, field, text)} & rows
+
+
+def test_a_wrong_frame_index_says_nothing_of_the_header(site: PhantomSite) -> None:
+    site.set(0, frame_index="500")
+    assert not found(site.check(), DICOM, "no view angle", 2)
 
 
 def test_swapped_cass_numbers_are_found_in_both_rows(site: PhantomSite) -> None:
@@ -223,10 +231,34 @@ def _inverse(content: dict[str, Any]) -> None:
     content["calibration"]["scale_factor"] = 1 / content["calibration"]["scale_factor"]
 
 
+def _halved(name: str) -> Callable[[dict[str, Any]], None]:
+    def change(content: dict[str, Any]) -> None:
+        del content[name][len(content[name]) // 2 :]
+
+    return change
+
+
+def _without_first_half(content: dict[str, Any]) -> None:
+    del content["centerline"][: len(content["centerline"]) // 2]
+
+
+def _narrowed(content: dict[str, Any]) -> None:
+    """Move the left edge inward by a quarter of the width."""
+    left, right = np.array(content["left_edge"]), np.array(content["right_edge"])
+    content["left_edge"] = ((3 * left + right) / 4).tolist()
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
         (_swap, "swapped"),
+        (_halved("centerline"), "the centre line ends"),
+        (_without_first_half, "the centre line begins"),
+        (_halved("left_edge"), "the centre line ends"),
+        (_narrowed, "px from the centre line"),
+        (_set("", "centerline", None), "no centerline"),
+        (_set("", "measurements", None), "no measurements"),
+        (_set("", "ideal_left_edge", None), "no ideal_left_edge"),
         (_swap_half, "crosses itself"),
         (_outlier, "jumps"),
         (_reversed, "runs against"),
@@ -263,6 +295,18 @@ def test_a_wrong_contour_is_found_in_its_row(
 def test_a_figure_that_all_other_contours_have_is_missed(site: PhantomSite) -> None:
     site.edit_contour(0, _set("calibration", "scale_factor", None))
     assert found(site.check(), CONTOUR, "the contour has no scale_px_per_mm", 2)
+
+
+def test_a_part_that_many_contours_lack_is_told_once(site: PhantomSite) -> None:
+    for number in range(7):
+        site.edit_contour(number, _set("", "measurements", None))
+    (one,) = found(site.check(), CONTOUR, "no measurements")
+    assert (one.row, one.found) == (None, "7 of 7 contours have no measurements.")
+
+
+def test_a_mask_that_is_wider_than_its_polygon_is_found(site: PhantomSite) -> None:
+    site.edit_contour(0, _narrowed)
+    assert found(site.check(), MASK, "another shape than the polygon", 2)
 
 
 # ---------------------------------------------------------------- masks
@@ -316,6 +360,14 @@ def test_a_mask_of_another_frame_is_found(site: PhantomSite) -> None:
     assert {one.row for one in found(site.check(), MASK, "")} == {2, 3}
 
 
+def test_a_pseudo_label_of_another_patient_is_found_in_its_frame(site: PhantomSite) -> None:
+    rows = site.rows
+    rows[0][TREE], rows[6][TREE] = rows[6][TREE], rows[0][TREE]
+    site.write()
+    report = site.check(decode=True)
+    assert {one.row for one in found(report, TREE, "pseudo-label")} >= {2, 8}
+
+
 def test_shifts_are_those_that_were_made() -> None:
     random = np.random.default_rng(3)
     drawn = np.zeros((60, 90), bool)
@@ -359,6 +411,42 @@ def test_a_run_without_scale_is_found_where_the_contour_has_none(site: PhantomSi
     site.edit_run(0, ImagerPixelSpacing=None)
     site.edit_contour(0, lambda content: content.pop("calibration"))
     assert found(site.check(), CONTOUR, "no scale", 2)
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 0.45, 2.1, 3])
+def test_a_scale_that_is_wrong_by_more_than_twice_is_an_error(
+    site: PhantomSite, factor: float
+) -> None:
+    site.edit_contour(0, _scaled("calibration", "scale_factor", factor))
+    (one,) = found(site.check(), CONTOUR, "within a quarter", 2)
+    assert one.severity == "error"
+
+
+def _spacing(site: PhantomSite, factor: float) -> None:
+    """Give the first row's run another spacing."""
+    run = pydicom.dcmread(site.file(0, DICOM))
+    spacing = [factor * float(value) for value in run.ImagerPixelSpacing]
+    site.edit_run(0, ImagerPixelSpacing=spacing)
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 3])
+def test_a_spacing_that_no_heart_fits_is_an_error_where_nothing_else_gives_the_scale(
+    site: PhantomSite, factor: float
+) -> None:
+    site.edit_contour(0, lambda content: content.pop("calibration"))
+    _spacing(site, factor)
+    (one,) = found(site.check(), DICOM, "of the patient", 2)
+    assert one.severity == "error"
+
+
+@pytest.mark.parametrize("factor", [1 / 3, 3])
+def test_a_scale_is_compared_with_a_heart_where_the_header_has_none(
+    site: PhantomSite, factor: float
+) -> None:
+    site.edit_contour(0, _scaled("calibration", "scale_factor", factor))
+    site.edit_run(0, ImagerPixelSpacing=None)
+    (one,) = found(site.check(), CONTOUR, "of the patient", 2)
+    assert one.severity == "error"
 
 
 def test_a_view_that_nobody_takes_of_the_artery_is_found(site: PhantomSite) -> None:
@@ -450,6 +538,8 @@ def _edit_manifest(site: PhantomSite, column: str, value: str) -> None:
         ("dicom", "nothing.dcm", "dicom"),
         ("mask", "", "mask"),
         ("mask", "labels/masks/nothing.png", "mask"),
+        ("mask", "labels/masks/" + "x" * 300, "mask"),
+        ("dicom", "x" * 300, "dicom"),
         ("row", "3", "row"),
         ("primary_deg", "-3", "primary_deg"),
     ],

@@ -349,7 +349,7 @@ def _with_column(text: str, name: str, value: str = "x") -> str:
         (lambda t: t.split("\n", 1)[1], "", "no known column"),
         (lambda t: t.split("\n", 1)[0], "", "the table has no row"),
         (lambda t: t.replace(",INDEX", ',"INDEX'), "", "not a valid CSV file"),
-        (lambda t: t.replace("INDEX,", '"IN\nDEX",'), "", "a field holds a line break"),
+        (lambda t: t.replace("INDEX,", '"IN\nDEX",'), "phase", "the field holds a line break"),
         (lambda t: t.replace("INDEX,", "IN\0DEX,"), "", "not a text file"),
         (lambda t: b"\x81\x8d\xff" + t.encode(), "", "neither UTF-8 nor Windows-1252"),
         (lambda t: "", "", "no known column"),
@@ -362,6 +362,28 @@ def test_a_broken_table_is_refused(
     found = faults_of(site)
     assert all(fault.severity == "error" for fault in found)
     assert any(message in str(fault) and fault.field == field for fault in found), found
+
+
+def test_a_line_break_in_a_field_hides_no_other_fault(site: SmallSite) -> None:
+    site.rows[0]["phase"] = "IN\r\nDEX"
+    site.rows[2]["frame_index"] = "99"
+    site.write()
+    found = {(f.row, f.field) for f in faults_of(site) if f.severity == "error"}
+    assert found == {(3, "phase"), (5, "frame_index")}
+
+
+def test_a_line_break_in_a_column_that_is_not_used_is_let_pass(site: SmallSite) -> None:
+    site.write(_with_column(site.text(), "note", '"two\nlines"'))
+    assert {fault.severity for fault in faults_of(site)} == {"warning"}
+
+
+def test_a_wrong_frame_index_is_no_fault_of_the_angles(site: SmallSite) -> None:
+    site.rows[0] |= {"frame_index": "99", "primary_angle": ""}
+    site.write()
+    assert [(f.row, f.field) for f in faults_of(site) if f.severity == "error"] == [
+        (2, "frame_index"),
+        (2, "frame_index"),
+    ]
 
 
 def test_a_surplus_column_is_reported_and_not_used(site: SmallSite) -> None:
@@ -561,6 +583,74 @@ def test_an_angle_that_neither_table_nor_header_has_is_an_error(site: SmallSite)
     site.write()
     found = [fault for fault in faults_of(site) if fault.severity == "error"]
     assert [(fault.row, fault.field) for fault in found] == [(2, "primary_angle")]
+
+
+def _errors(site: SmallSite) -> list[Fault]:
+    return [fault for fault in faults_of(site) if fault.severity == "error"]
+
+
+def _tilted(site: SmallSite) -> None:
+    """Give all runs other views, of either sign, and the table the same.
+
+    In four of the six the two angles differ in size.
+    """
+    for number, row in enumerate(site.rows):
+        primary, secondary = (30.0 - 11 * number, (-1) ** number * (12.0 + 3 * number))
+        write_run(site.file(number, "dicom_path"), primary, secondary)
+        row |= {"primary_angle": str(-primary), "secondary_angle": str(secondary)}
+        site.file(number, "medis_contour_path").unlink()
+        row["medis_contour_path"] = ""
+
+
+def test_a_secondary_angle_of_the_other_sign_is_refused(site: SmallSite) -> None:
+    _tilted(site)
+    for row in site.rows:
+        row["secondary_angle"] = str(-float(row["secondary_angle"]))
+    site.write()
+    (one,) = _errors(site)
+    assert (one.row, one.field) == (None, "secondary_angle")
+    assert "0 agreeing, 6 opposite" in one.message
+    assert "cranial is positive" in one.fix
+
+
+def test_one_secondary_angle_of_the_other_sign_is_told(site: SmallSite) -> None:
+    _tilted(site)
+    site.rows[2]["secondary_angle"] = str(-float(site.rows[2]["secondary_angle"]))
+    site.write()
+    assert [(f.row, f.field) for f in _errors(site)] == [(4, "secondary_angle")]
+
+
+def test_exchanged_angle_columns_are_refused_and_no_sign_is_advised(site: SmallSite) -> None:
+    _tilted(site)
+    for row in site.rows:
+        row["primary_angle"], row["secondary_angle"] = row["secondary_angle"], row["primary_angle"]
+    site.write()
+    for sign in ("RAO+", "LAO+"):
+        with pytest.raises(DataError) as caught:
+            site.run(primary_sign=sign)
+        (one,) = (fault for fault in caught.value.faults if fault.severity == "error")
+        assert one.message == "4 of 4 rows have the header's angles in each other's column."
+        assert "--primary-sign" not in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["primary_angle", "secondary_angle"])
+def test_a_column_of_which_most_angles_differ_is_refused(site: SmallSite, column: str) -> None:
+    _tilted(site)
+    for number, row in enumerate(site.rows[:4]):
+        row[column] = str(5.0 + 17 * number)
+    site.write()
+    (one,) = _errors(site)
+    assert (one.row, one.field) == (None, column)
+    assert "4 different" in one.message and "--primary-sign" not in one.fix
+
+
+def test_a_wrong_primary_sign_hides_no_secondary_angle(site: SmallSite) -> None:
+    _tilted(site)
+    site.rows[2]["secondary_angle"] = "60"
+    site.write()
+    with pytest.raises(DataError, match="Import with --primary-sign RAO") as caught:
+        site.run(primary_sign="LAO+")
+    assert (4, "secondary_angle") in [(fault.row, fault.field) for fault in caught.value.faults]
 
 
 def test_a_moving_positioner_is_followed_to_the_frame(site: SmallSite) -> None:

@@ -32,6 +32,10 @@ _MM_PER_FRENCH = 1 / 3
 _LARGEST_CATHETER_MM = 4.0
 _CATHETERS = ((1.2, 3.4), (4.0, 10.0))
 _FIELD_MM = (80.0, 450.0)
+#: What coronary pictures show at the object: 104 to 162 mm on the phantom, more and less at sites.
+_OBJECT_MM = (60.0, 300.0)
+#: Calibration and geometry that differ by so much are not both true, whatever the projection.
+_CERTAIN_FACTOR = 2.0
 _SOD_OVER_SID = (0.5, 0.95)
 _SAME = 0.05
 _WHO = "Who may see the frame, or the report, may learn who the patient is."
@@ -111,11 +115,11 @@ def _annotation(header: RunHeader, notes: Notes) -> None:
 
 
 def _view(frame: Acquired, notes: Notes) -> None:
-    view = frame.view
-    if view is None:
+    view = frame.view or frame.table_view
+    # a frame that the run has not has no view either, and the header is not to blame for it
+    if frame.view is None and frame.header is not None and frame.header.view(0) is None:
         found = "the header has no view angle, so that the table's cannot be proved."
         notes.warning(DICOM, found, "PositionerPrimaryAngle and -SecondaryAngle", "Look at it.")
-        view = frame.table_view
     if frame.cass_segment not in segments():
         return
     artery = segments()[frame.cass_segment].artery
@@ -163,11 +167,14 @@ def _against_contour(frame: Acquired, spacing: tuple[float, float], notes: Notes
 
 
 def _scale(frame: Acquired, notes: Notes) -> None:
-    calibration = frame.calibration
+    calibration, header = frame.calibration, frame.header
     scale = calibration.scale_px_per_mm if calibration else math.nan
-    geometric = geometric_spacing(frame.header.geometry) if frame.header else None
+    geometric = geometric_spacing(header.geometry) if header else None
+    is_known = geometric is not None and geometric.source in ("sod_sid", "magnification")
     if math.isnan(scale):
-        if geometric and geometric.source in ("none", "detector"):
+        if header and geometric and is_known:
+            _field(header, 1 / geometric.column_mm, DICOM, "by ImagerPixelSpacing", notes)
+        elif geometric:
             found = f"no scale: the header's spacing is '{geometric.source}'."
             expected = "scale_factor in the contour, or ImagerPixelSpacing with SOD and SID"
             notes.warning(CONTOUR, found, expected, "Millimetres of this frame are not known.")
@@ -177,12 +184,25 @@ def _scale(frame: Acquired, notes: Notes) -> None:
         found = f"scale_factor is {scale:g} px/mm."
         fix = "It may be the inverse, millimetres a pixel."
         notes.error(CONTOUR, found, f"{low:g} to {high:g}", fix)
-    elif geometric and geometric.source in ("sod_sid", "magnification"):
+    elif geometric and is_known:
         _calibrated(scale, 1 / geometric.row_mm, notes)
+    elif header:
+        _field(header, scale, CONTOUR, f"by a scale_factor of {scale:g} px/mm", notes)
     size = calibration.catheter_diameter if calibration else math.nan
     if not math.isnan(size) and not any(low <= size <= high for low, high in _CATHETERS):
         found = f"catheter_diameter_mm is {size:g}."
         notes.warning(CONTOUR, found, "1.3 to 3.3 mm, or 4 to 10 F")
+
+
+def _field(header: RunHeader, px_per_mm: float, column: str, how: str, notes: Notes) -> None:
+    """Note a scale by which the picture shows more, or less, than any of a heart."""
+    field_mm = max(header.rows, header.columns) / px_per_mm
+    low, high = _OBJECT_MM
+    if not low <= field_mm <= high:
+        found = f"the picture shows {field_mm:.0f} mm of the patient, {how}."
+        notes.error(
+            column, found, f"{low:g} to {high:g} mm", "Check the spacing, or calibrate again."
+        )
 
 
 def _calibrated(scale: float, geometric: float, notes: Notes) -> None:
@@ -192,8 +212,10 @@ def _calibrated(scale: float, geometric: float, notes: Notes) -> None:
         return
     found = f"scale_factor is {scale:g} px/mm."
     expected = f"{geometric:.2f} within a quarter, as the header's geometry gives"
+    fix = "Calibrate again, on another frame, or check ImagerPixelSpacing, SOD and SID."
     if abs(ratio / _MM_PER_FRENCH - 1) <= MAX_DISAGREEMENT:
         fix = "French was taken for millimetres: the catheter is a third of what was entered."
-        notes.error(CONTOUR, found, expected, fix)
-    else:
-        notes.warning(CONTOUR, found, expected, "Calibrate again, on another frame.")
+    elif abs(ratio * _MM_PER_FRENCH - 1) <= MAX_DISAGREEMENT:
+        fix = "Millimetres were taken for French: the catheter is thrice what was entered."
+    note = notes.warning if 1 / _CERTAIN_FACTOR < ratio < _CERTAIN_FACTOR else notes.error
+    note(CONTOUR, found, expected, fix)

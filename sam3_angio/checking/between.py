@@ -15,14 +15,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import numpy as np
+
 from sam3_angio.checking.case import Case
 from sam3_angio.checking.finding import Finding, Notes
+from sam3_angio.checking.spelling import alike_patients
 from sam3_angio.manifest import fold_patient_id
 from sam3_angio.medis import SegmentContour
 from sam3_angio.path_columns import CONTOUR, DICOM, MASK, PSEUDO_LABEL
 
 _USUAL_SHARE = 0.8
 _MIN_ROWS = 5
+_EXPORT = "Export the contour again."
 #: What a contour without a lesion has not.
 _OF_A_LESION = (
     "lesion_start",
@@ -31,8 +35,6 @@ _OF_A_LESION = (
     "proximal_normal_mm",
     "distal_normal_mm",
 )
-#: Letters that are typed for digits.
-_CONFUSED = str.maketrans("OQILZSB", "0011258")
 
 
 def between_findings(table: str, cases: Sequence[Case]) -> list[Finding]:
@@ -41,23 +43,24 @@ def between_findings(table: str, cases: Sequence[Case]) -> list[Finding]:
         *_confused_patients(table, cases),
         *_copied_runs(table, cases),
         *_missing_figures(table, cases),
+        *_missing_parts(table, cases),
         *_unusual(table, cases, "phase", _phase_in_path, "the run's folder, as in other rows"),
         *_unusual(table, cases, "vessel_pattern", _name_in_contour, "the contour's segment_name"),
     ]
 
 
 def _confused_patients(table: str, cases: Sequence[Case]) -> list[Finding]:
-    """Tell patients whose identifiers differ in letters that look like digits."""
-    first: dict[str, tuple[str, int]] = {}
+    """Tell patients whose identifiers may be two spellings of one."""
+    rows = [case.surveyed.row for case in cases]
+    alike = alike_patients([row.patient_id for row in rows])
+    first: dict[str, int] = {}
     findings: list[Finding] = []
-    for case in cases:
-        row = case.surveyed.row
-        folded = fold_patient_id(row.patient_id)
-        alike = re.sub(r"[^A-Z0-9]", "", folded).translate(_CONFUSED)
-        spelled, line = first.setdefault(alike, (folded, row.row))
-        if spelled != folded:
+    for row in rows:
+        patient = fold_patient_id(row.patient_id)
+        first.setdefault(patient, row.row)
+        if patient in alike:
             notes = Notes(file=table, row=row.row, findings=findings)
-            found = f"it looks like the patient in row {line}, and is spelled otherwise."
+            found = f"it looks like the patient in row {first[alike[patient]]}, spelled otherwise."
             fix = "If they are one patient, spell them alike: a patient may be split apart."
             notes.warning("patient_id", found, "one spelling for one patient", fix)
     return findings
@@ -90,7 +93,7 @@ def _missing_figures(table: str, cases: Sequence[Case]) -> list[Finding]:
         for name in _halves(case.contour) if case.contour else ():
             notes = Notes(file=table, row=case.surveyed.row.row, findings=findings)
             found = f"the contour has one number of {name} and lacks the other."
-            notes.warning(CONTOUR, found, "both, or none", "Export the contour again.")
+            notes.warning(CONTOUR, found, "both, or none", _EXPORT)
     for has_lesion in (True, False):
         alike = [
             (case, _figures(case.contour))
@@ -104,8 +107,38 @@ def _missing_figures(table: str, cases: Sequence[Case]) -> list[Finding]:
                     notes = Notes(file=table, row=case.surveyed.row.row, findings=findings)
                     found = f"the contour has no {name}."
                     expected = f"a value, as {len(alike) - len(without)} of {len(alike)} others"
-                    notes.warning(CONTOUR, found, expected, "Export the contour again.")
+                    notes.warning(CONTOUR, found, expected, _EXPORT)
     return findings
+
+
+def _missing_parts(table: str, cases: Sequence[Case]) -> list[Finding]:
+    """Tell contours without a line, or without any measurement; many of them in one finding."""
+    known = [(case, _parts(case.contour)) for case in cases if case.contour]
+    findings: list[Finding] = []
+    for name in known[0][1] if known else ():
+        without = [case for case, parts in known if not parts[name]]
+        few = len(without) <= (1 - _USUAL_SHARE) * len(known)
+        if len(known) >= _MIN_ROWS and few:
+            for case in without:
+                notes = Notes(file=table, row=case.surveyed.row.row, findings=findings)
+                expected = f"{name}, as {len(known) - len(without)} of {len(known)} others have"
+                notes.warning(CONTOUR, f"the contour has no {name}.", expected, _EXPORT)
+        elif without:
+            notes = Notes(file=table, row=None, findings=findings)
+            found = f"{len(without)} of {len(known)} contours have no {name}."
+            notes.warning(CONTOUR, found, f"contours with {name}", _EXPORT)
+    return findings
+
+
+def _parts(contour: SegmentContour) -> dict[str, bool]:
+    """Return whether a contour has its parts, by name."""
+    said = asdict(contour.measurements).values()
+    return {
+        "measurements": any(not math.isnan(v) for v in (math.fsum(np.ravel(one)) for one in said)),
+        "centerline": len(contour.centerline) > 0,
+        "ideal_left_edge": len(contour.ideal_left_edge) > 0,
+        "ideal_right_edge": len(contour.ideal_right_edge) > 0,
+    }
 
 
 def _said(contour: SegmentContour) -> dict[str, float | tuple[float, float]]:

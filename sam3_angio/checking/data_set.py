@@ -31,7 +31,7 @@ from sam3_angio.checking.pins import pin_findings
 from sam3_angio.errors import ConfigError, DataError
 from sam3_angio.intake.conflicts import SurveyedRow
 from sam3_angio.intake.files import RowPaths
-from sam3_angio.intake.paths import SitePaths, parse_mapping
+from sam3_angio.intake.paths import SitePaths, is_file, parse_mapping
 from sam3_angio.intake.survey import survey_rows, survey_site
 from sam3_angio.intake.table import PrimarySign, SiteRow, read_site_table
 from sam3_angio.manifest import ManifestRow, read_manifest
@@ -174,4 +174,4 @@ def _row_of(
 
 
 def _existing(*named: tuple[Path, bool]) -> Iterable[Path | None]:
-    return [path if is_named and path.is_file() else None for path, is_named in named]
+    return [path if is_named and is_file(path) else None for path, is_named in named]

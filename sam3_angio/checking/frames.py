@@ -19,6 +19,7 @@ from PIL import Image
 
 from sam3_angio.checking.finding import Finding, Notes, from_fault
 from sam3_angio.checking.label_set import LabelPaths, read_labels
+from sam3_angio.checking.overlap import segment_coverage
 from sam3_angio.checking.picture import picture_findings
 from sam3_angio.errors import Fault
 from sam3_angio.extraction import TEXT_FIELD, ExtractionSettings, read_runs
@@ -92,10 +93,14 @@ def _is_readable(row: SurveyedRow, dicom_root: Path) -> bool:
 def _against_label(table: str, path: Path, row: SurveyedRow) -> list[Finding]:
     """Compare a picture with its pseudo-label, where there are both."""
     notes = Notes(file=table, row=row.row.row)
-    tree = read_labels(LabelPaths(contour=None, mask=None, tree=row.paths.pseudo_label), None).tree
-    if tree is not None and path.exists():
-        with Image.open(path) as picture:
-            picture_findings(np.asarray(picture), tree, notes)
+    if row.facts is not None and path.exists():
+        shape = row.facts.header.rows, row.facts.header.columns
+        paths = LabelPaths(contour=row.paths.contour, mask=None, tree=row.paths.pseudo_label)
+        labels = read_labels(paths, shape)
+        if labels.tree is not None:
+            with Image.open(path) as picture:
+                pixels = np.asarray(picture)
+            picture_findings(pixels, labels.tree, notes, covered=segment_coverage(labels))
     return notes.findings
 
 

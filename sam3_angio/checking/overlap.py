@@ -11,6 +11,7 @@ A shift is (columns, rows) by which the mask lies right of and below the polygon
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -24,12 +25,17 @@ from sam3_angio.path_columns import MASK, PSEUDO_LABEL
 
 #: Mask and polygon that agree as well as this need no closer look; a border a pixel wide does.
 GOOD_IOU = 0.95
-#: Below this they hardly show the same segment.
-LOW_IOU = 0.7
+#: Below this they hardly show the same segment: one edge moved by a quarter of the width gives 0.71
+#: to 0.78 on a phantom, whose own masks have 0.99.
+LOW_IOU = 0.8
 _GAIN = 0.05
 _LARGE_SHIFT_PX = 3
 
-_COVERED = 0.3
+#: Share of the centre line below which the pseudo-label is compared with the picture more closely.
+#: Of 441 right labels of a phantom two cover less (0.11 and 0.26), of 2646 of other patients 88 %.
+LOW_COVERAGE = 0.3
+#: Share below which it misses the segment, whatever the picture shows.
+_MISSED = 0.05
 _COVERAGE_GAIN = 0.4
 #: A projected coronary tree covers 1 to 10 % of a frame.
 _TREE_SHARE = (0.002, 0.35)
@@ -137,10 +143,17 @@ def _tree(labels: LabelSet, notes: Notes) -> None:
         _along_the_segment(labels, tree, notes)
 
 
+def segment_coverage(labels: LabelSet) -> float:
+    """Return the share of the centre line on the pseudo-label; NaN where one is missing."""
+    if labels.tree is None or labels.shape is None or not len(labels.line):
+        return math.nan
+    return _covered(labels.tree, _at_size(labels.line, labels.shape, labels.tree.shape))
+
+
 def _along_the_segment(labels: LabelSet, tree: Mask, notes: Notes) -> None:
     points = _at_size(labels.line, labels.shape or tree.shape, tree.shape)
     own = _covered(tree, points)
-    if own >= _COVERED:
+    if own >= LOW_COVERAGE:
         return
     expected = f"the vessel tree of this frame (it covers {100 * own:.0f} % of the centre line)"
     fix = "Check that pseudo-label, run and frame_index belong together."
@@ -151,7 +164,7 @@ def _along_the_segment(labels: LabelSet, tree: Mask, notes: Notes) -> None:
     )
     if best > own + _COVERAGE_GAIN:
         notes.error(PSEUDO_LABEL, f"the pseudo-label looks {how}.", expected, fix)
-    elif own == 0:
+    elif own < _MISSED:
         notes.warning(PSEUDO_LABEL, "the pseudo-label misses the analysed segment.", expected, fix)
 
 

@@ -70,11 +70,11 @@ class SitePaths:
         path = Path(text)
         if not path.is_absolute() and not parts[0].startswith("//") and ":" not in parts[0]:
             return self._existing(self._base, parts)
-        return path if _is_file(path) else None
+        return path if is_file(path) else None
 
     def _existing(self, folder: Path, parts: list[str]) -> Path | None:
         path = folder.joinpath(*parts)
-        if _is_file(path):
+        if is_file(path):
             return path
         # Windows takes any case and any Unicode form of a name; other systems do not.
         for part in parts:
@@ -82,7 +82,7 @@ class SitePaths:
             if len(names) != 1:
                 return None
             folder = folder / names[0]
-        return folder if _is_file(folder) else None
+        return folder if is_file(folder) else None
 
     def _listing(self, folder: Path) -> dict[str, list[str]]:
         if folder not in self._listings:
@@ -93,10 +93,11 @@ class SitePaths:
         return self._listings[folder]
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: Path) -> bool:
+    """Whether a path leads to a file; False for a name that is too long, or a closed folder."""
     try:
         return path.is_file()
-    except OSError:  # a name that is too long, a folder that may not be searched
+    except OSError:
         return False
 
 

@@ -116,7 +116,7 @@ def survey_rows(
         known = facts.get(row.paths.dicom) if row.paths.dicom else None
         faults += [*(run_faults(table, row.row, known) if known else ()), *row.labels.faults]
     angles, angle_faults = check_angles(
-        table, [(row.row, header_view(row)) for row in done if row.facts], primary_sign
+        table, [(row.row, header_view(row)) for row in done if _has_frame(row)], primary_sign
     )
     faults += [*angle_faults, *find_conflicts(table, done)]
     return Survey(rows=tuple(done), angles=angles, faults=tuple(faults))
@@ -124,9 +124,13 @@ def survey_rows(
 
 def header_view(row: SurveyedRow) -> ViewAngle | None:
     """Return the view that the run's header gives for a row's frame; None where it has none."""
-    if row.facts is None or not 0 <= row.row.frame_index < row.facts.header.frames:
+    if row.facts is None or not _has_frame(row):
         return None
     return row.facts.header.view(row.row.frame_index)
+
+
+def _has_frame(row: SurveyedRow) -> bool:
+    return row.facts is not None and 0 <= row.row.frame_index < row.facts.header.frames
 
 
 def _unmapped(table: SiteTable, faults: Sequence[Fault]) -> list[Fault]:

@@ -25,7 +25,13 @@ from typing import Literal
 from sam3_angio.anatomy import analysed_segments
 from sam3_angio.errors import DataError, Fault, Severity
 from sam3_angio.intake.vessel_name import disagreement, segment_title
-from sam3_angio.table import TableRow, field_count_faults, read_bytes, read_records
+from sam3_angio.table import (
+    TableRow,
+    field_count_faults,
+    line_break_faults,
+    read_bytes,
+    read_records,
+)
 
 #: Which side the table's primary angle is positive towards.
 PrimarySign = Literal["RAO+", "LAO+"]
@@ -136,7 +142,11 @@ def read_site_table(path: Path, primary_sign: PrimarySign) -> SiteTable:
     if wrong:
         fix = "Put quotation marks around text with separators, and write angles with a point."
         raise DataError(f"{name}: the fields of some rows are shifted. {fix}", wrong)
-    shared: list[Fault] = []
+    shared = [
+        fault
+        for fault in line_break_faults(name, records[1:], header)
+        if fault.field in COLUMNS  # what is not used may hold anything
+    ]
     rows = [
         TableRow(
             file=name,
@@ -226,7 +236,7 @@ def _header(name: str, header: Sequence[str]) -> tuple[list[str], list[Fault]]:
 
 
 def _cleaned(value: str) -> str:
-    text = value.strip().replace("\u2212", "-")
+    text = re.sub(r"\s*[\r\n]\s*", " ", value.strip()).replace("\u2212", "-")
     return "" if text.lower() in _MISSING else text
 
 
