@@ -253,7 +253,7 @@ def recipe_of(way: Way, shared: Conditions, frames: FrameSet) -> DictConfig:
     """Fill the packaged configuration of Phase 1 for one process."""
     parameters = parameters_of(load_config(shared.parameters), TREE.sections)
     parameters["model"].update(size=shared.size, resolution=shared.resolution_px)
-    parameters["train"].update(loader_workers=0, max_minutes=0)
+    parameters["train"].update(max_minutes=0)
     parameters["train"].update(way.train)
     parameters["train_phase1"].update(epochs=_EPOCHS, val_every=_EPOCHS, patience=0)
     parameters["train_phase1"].update(way.phase)
@@ -273,6 +273,7 @@ def recipe_of(way: Way, shared: Conditions, frames: FrameSet) -> DictConfig:
             "accelerator": accelerator(),
             "queries": model_spec(shared.size, shared.resolution_px).queries,
             "frozen": frozen_parts(parameters["train_phase1"]),
+            "loader_workers": 0,
             "remember_mb": remember_mb,
             "initial": None,
         },
