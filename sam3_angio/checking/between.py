@@ -136,8 +136,7 @@ def _parts(contour: SegmentContour) -> dict[str, bool]:
     return {
         "measurements": any(not math.isnan(v) for v in (math.fsum(np.ravel(one)) for one in said)),
         "centerline": len(contour.centerline) > 0,
-        "ideal_left_edge": len(contour.ideal_left_edge) > 0,
-        "ideal_right_edge": len(contour.ideal_right_edge) > 0,
+        "ideal edges": min(len(contour.ideal_left_edge), len(contour.ideal_right_edge)) > 0,
     }
 
 
