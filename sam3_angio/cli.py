@@ -105,6 +105,7 @@ def import_(
     from sam3_angio.intake import import_table
     from sam3_angio.report.intake import fault_table, summary_table, write_faults
 
+    _require_writable("--faults", faults)
     console = Console()
     try:
         summary = import_table(
@@ -158,6 +159,8 @@ def check(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
     """
     from sam3_angio.checking.listing import finding_table, summary, write_csv, write_report
 
+    _require_writable("--json", json_file)
+    _require_writable("--csv", csv_file)
     if cache:
         from sam3_angio.checking.cache import cache_folder, check_cache
 
@@ -173,6 +176,22 @@ def check(  # noqa: PLR0913, PLR0917 - a command's options are its parameters
         console.print(finding_table(report))
     console.print(summary(report, counted), highlight=False)
     raise typer.Exit(code=1 if report.errors else 0)
+
+
+def _require_writable(option: str, path: Path | None) -> None:
+    """Refuse a file that could not be written after a check that may take minutes.
+
+    Raises
+    ------
+    ConfigError
+        It is a folder, or its folder does not exist; neither is named.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError(f"{option} is a folder; give the name of a file.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"The folder of {option} does not exist.")
 
 
 def _checked(

@@ -1,16 +1,18 @@
 """Running a command: a user's error becomes a short message and an exit code.
 
 Exit codes: 0 success, 1 a fault that the user can mend (:class:`~sam3_angio.errors.AngioError`),
-2 wrong options (typer's own), anything else a defect of ours, with its traceback. A disk that is
-full or must not be written is the user's to mend wherever it is met; paths are never told, since
-they may hold patients' names.
+2 wrong options (typer's own), anything else a defect of ours, with its traceback. What the
+operating system has against a file is the user's to mend wherever it is met. It is told without
+the path, which may hold a patient's name, and so without a traceback: instead, with the line of
+this project where it was met.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import typer
@@ -20,6 +22,15 @@ from sam3_angio.errors import AngioError
 
 #: What the disk can have against a file.
 _REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES})
+_ADVICE: Mapping[int, str] = {
+    errno.ENOENT: "Something is missing, or was removed meanwhile.",
+    errno.EISDIR: "A folder stands where a file is expected.",
+    errno.ENOTDIR: "A file stands where a folder is expected.",
+    errno.EMFILE: "Raise the limit of open files (ulimit -n), or lower machine.processes.",
+}
+_GENERAL_ADVICE = "Look at the paths in the options, in params.yaml and in the table."
+#: Errors of these packages name files, but have no number.
+_WITHOUT_NUMBER = ("PIL", "shutil")
 #: Where PyTorch fails to write a checkpoint, it says so in an error of its own.
 _PYTORCH_WRITER = ("inline_container", "PytorchStreamWriter")
 
@@ -28,7 +39,7 @@ _PYTORCH_WRITER = ("inline_container", "PytorchStreamWriter")
 def reporting() -> Iterator[None]:
     """Print a user's error to standard error and leave with exit code 1."""
     try:
-        with _disk_named():
+        with _paths_left_out():
             yield
     except AngioError as error:
         console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -40,24 +51,32 @@ def reporting() -> Iterator[None]:
 
 
 @contextmanager
-def _disk_named() -> Iterator[None]:
+def _paths_left_out() -> Iterator[None]:
     """Turn what the operating system has against a file into an error without its path.
 
     Raises
     ------
     AngioError
-        The disk is full, or a file must not be read or written.
+        The disk is full, or a file cannot be used.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in _REFUSALS:
-            raise
-        raise _disk_error(os.strerror(error.errno)) from None
+        raise _told(error) from None
     except RuntimeError as error:
         if not any(sign in str(error) for sign in _PYTORCH_WRITER):
             raise
         raise _disk_error("a checkpoint could not be written") from None
+
+
+def _told(error: OSError) -> Exception:
+    """Return what to raise for an error: itself where it has no number, and so no path."""
+    if error.errno is None:
+        package = type(error).__module__.partition(".")[0]
+        return _file_error(type(error).__name__, error) if package in _WITHOUT_NUMBER else error
+    if error.errno in _REFUSALS:
+        return _disk_error(os.strerror(error.errno))
+    return _file_error(os.strerror(error.errno), error)
 
 
 def _disk_error(reason: str) -> AngioError:
@@ -65,6 +84,21 @@ def _disk_error(reason: str) -> AngioError:
         f"The disk is full, or a file must not be used ({reason}). What was finished before is "
         "kept. Make room, or give the permission, and run the same command again."
     )
+
+
+def _file_error(reason: str, error: OSError) -> AngioError:
+    advice = _ADVICE.get(error.errno or 0, _GENERAL_ADVICE)
+    return AngioError(f"A file or folder cannot be used ({reason}). {advice} Met in {_met(error)}.")
+
+
+def _met(error: OSError) -> str:
+    """Return the module and line of this project in which an error was met."""
+    places = [
+        f"{frame.f_globals.get('__name__', '')}, line {line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").startswith(("sam3_angio", "stages"))
+    ]
+    return places[-1] if places else "another package"
 
 
 def run(function: Callable[..., None]) -> None:

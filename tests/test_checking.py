@@ -16,9 +16,11 @@ from phantom_site import PhantomSite, found
 from PIL import Image
 from typer.testing import CliRunner
 
+from sam3_angio.checking import data_set
 from sam3_angio.checking.listing import COLUMNS, finding_table, write_csv, write_report
 from sam3_angio.checking.overlap import best_shift, symmetries
 from sam3_angio.cli import _commands
+from sam3_angio.errors import ConfigError
 from sam3_angio.phantom.dataset import write_phantom
 
 DICOM, CONTOUR, MASK, TREE = (
@@ -585,6 +587,20 @@ def test_the_command_leaves_with_1_on_an_error_and_lists_all(
     assert content["errors"] == 28
     assert len(list(csv.DictReader(out[1].open()))) == len(content["findings"])
     assert set(content["findings"][0]) == set(COLUMNS)
+
+
+@pytest.mark.parametrize("option", ["--json", "--csv"])
+def test_a_list_that_could_not_be_written_is_refused_before_the_check(
+    site: PhantomSite, tmp_path: Path, option: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data_set, "check_data", pytest.fail)
+    options = ["check", str(site.data), "--dicom-root", str(site.angios), option]
+    for path, message in ((tmp_path, "is a folder"), (tmp_path / "a" / "b", "does not exist")):
+        result = CliRunner().invoke(_commands, [*options, str(path)])
+        assert isinstance(result.exception, ConfigError)
+        assert message in str(result.exception)
+        assert str(tmp_path) not in str(result.exception)
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_table_needs_its_convention_of_signs(site: PhantomSite) -> None:

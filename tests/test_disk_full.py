@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import test_evaluate
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from test_convert import Converted
 from test_evaluate import miniature, run_stage, write_miniature
 from test_split import Dataset
@@ -153,3 +156,69 @@ def test_a_disk_that_refuses_anywhere_in_a_command_is_told_without_path_or_trace
     told = capsys.readouterr().err
     assert "The disk is full, or a file must not be used" in told
     assert "Geheim" not in told
+
+
+SECRET = "/mnt/Geheim^Gerda/run.dcm"
+
+
+def _unidentified() -> None:
+    raise UnidentifiedImageError(f"cannot identify image file '{SECRET}'")
+
+
+@pytest.mark.parametrize("number", sorted(errno.errorcode))
+def test_no_number_of_the_operating_system_is_told_with_a_path_or_a_traceback(
+    number: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"), reporting():
+        raise OSError(number, os.strerror(number), SECRET, None, f"{SECRET}.tmp")
+    told = capsys.readouterr().err
+    assert os.strerror(number) in told
+    assert "Geheim" not in told
+    assert "Traceback" not in told
+
+
+def test_where_an_error_was_met_is_told_by_module_and_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="1"), reporting():
+        files.sha256(tmp_path / "Geheim^Gerda" / "run.dcm")
+    assert "is missing, or was removed meanwhile. Met in sam3_angio.files, line " in _told(capsys)
+    with pytest.raises(SystemExit, match="1"), reporting():
+        files.sha256(tmp_path / ("Geheim" * 100))
+    assert "File name too long" in _told(capsys)
+    with pytest.raises(SystemExit, match="1"), reporting():
+        files.write_text(tmp_path, "text")
+    assert "A folder stands where a file is expected." in _told(capsys)
+
+
+def _told(capsys: pytest.CaptureFixture[str]) -> str:
+    told = capsys.readouterr().err
+    assert "Geheim" not in told and "/" not in told
+    return told
+
+
+def test_errors_without_a_number_that_name_files_are_told_without_them(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit, match="1"), reporting():
+        _unidentified()
+    assert "UnidentifiedImageError" in _told(capsys)
+    with pytest.raises(OSError, match="a defect"), reporting():
+        raise OSError("a defect")
+
+
+def test_a_whole_command_shows_no_part_of_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "Geheim Gerda"
+    folder.mkdir()
+    (folder / "params.yaml").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "sam3_angio", "check", str(folder)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Error: " in done.stderr
+    assert "Geheim" not in done.stderr + done.stdout
+    assert "Traceback" not in done.stderr
