@@ -7,11 +7,13 @@ Definitions: DICOM PS3.17 Annex T and the practice of core laboratories.
 - %DS = 100 (1 − MLD/RVD); area stenosis, of circular sections, = 100 (1 − (MLD/RVD)²).
 - A lesion runs from where the profile leaves the reference to where it rejoins it, both by a
   stated tolerance.
+- Proximal and distal normal diameters are the reference where the lesion starts and ends.
 
 Conventions
 -----------
 Lengths in millimetres along the centreline; fractions in 0…1 where a name has no unit, percent
-where it ends in ``_pct``. Samples of NaN are passed over.
+where it ends in ``_pct``. Samples of NaN are passed over: between diameters they neither part a
+lesion nor end it, and outside of them there is no profile.
 """
 
 from __future__ import annotations
@@ -98,7 +100,7 @@ class QcaResult:
     lesions : tuple of LesionMeasurement
         From proximal to distal; may be empty.
     proximal_normal_mm, distal_normal_mm : float
-        The reference at the ends of the segment.
+        The reference at the ends of that lesion; without a lesion, at those of the segment.
     segment_length_mm : float
         Length of the centreline.
     """
@@ -211,14 +213,14 @@ def measure(
         positive.
     """
     reference = _checked_reference(profile, reference_mm)
-    depth = 1 - profile.diameter_mm / reference
+    depth = _gaps_filled(profile.arc_mm, 1 - profile.diameter_mm / reference)
     spans = _lesion_spans(np.nan_to_num(depth), min_stenosis, leave_tolerance)
-    lesions = tuple(_lesion(profile, reference, span, leave_tolerance) for span in spans)
+    lesions = tuple(_lesion(profile, reference, depth, span, leave_tolerance) for span in spans)
+    index, ends_mm = int(np.nanargmax(1 - profile.diameter_mm / reference)), profile.arc_mm[[0, -1]]
     if lesions:
         worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_pct)
-        index = worst.mld_index
-    else:
-        index = int(np.nanargmax(depth))
+        index, ends_mm = worst.mld_index, np.array([worst.start_mm, worst.end_mm])
+    proximal_mm, distal_mm = np.interp(ends_mm, profile.arc_mm, reference)
     mld, rvd = float(profile.diameter_mm[index]), float(reference[index])
     return QcaResult(
         mld_mm=mld,
@@ -228,8 +230,8 @@ def measure(
         diameter_stenosis_pct=100 * (1 - mld / rvd),
         area_stenosis_pct=100 * (1 - (mld / rvd) ** 2),
         lesions=lesions,
-        proximal_normal_mm=float(reference[0]),
-        distal_normal_mm=float(reference[-1]),
+        proximal_normal_mm=float(proximal_mm),
+        distal_normal_mm=float(distal_mm),
         segment_length_mm=float(profile.arc_mm[-1]),
     )
 
@@ -292,13 +294,13 @@ def _valley(depth: NDArray[np.float64], first: int, second: int) -> int:
 def _lesion(
     profile: DiameterProfile,
     reference: NDArray[np.float64],
+    depth: NDArray[np.float64],
     span: tuple[int, int],
     leave_tolerance: float,
 ) -> LesionMeasurement:
     start, end = span
-    index = start + int(np.argmin(profile.diameter_mm[start : end + 1]))
+    index = start + int(np.nanargmin(profile.diameter_mm[start : end + 1]))
     mld, rvd = float(profile.diameter_mm[index]), float(reference[index])
-    depth = 1 - profile.diameter_mm / reference
     start_mm = _crossing(profile.arc_mm, depth, (start, start - 1), leave_tolerance)
     end_mm = _crossing(profile.arc_mm, depth, (end, end + 1), leave_tolerance)
     return LesionMeasurement(
@@ -315,12 +317,18 @@ def _lesion(
         start_mm=start_mm,
         end_mm=end_mm,
         length_mm=end_mm - start_mm,
-        complete=_has_diameter(profile, start - 1) and _has_diameter(profile, end + 1),
+        complete=_is_known(depth, start - 1) and _is_known(depth, end + 1),
     )
 
 
-def _has_diameter(profile: DiameterProfile, index: int) -> bool:
-    return 0 <= index < len(profile.arc_mm) and not np.isnan(profile.diameter_mm[index])
+def _gaps_filled(arc_mm: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolate between the first and the last value; what lies outside stays NaN."""
+    seen = ~np.isnan(depth)
+    return np.interp(arc_mm, arc_mm[seen], depth[seen], left=np.nan, right=np.nan)
+
+
+def _is_known(depth: NDArray[np.float64], index: int) -> bool:
+    return 0 <= index < len(depth) and not np.isnan(depth[index])
 
 
 def _crossing(
