@@ -62,6 +62,8 @@ class LesionMeasurement:
         Outermost samples of the lesion.
     start_mm, end_mm, length_mm : float
         Along the centreline.
+    proximal_normal_mm, distal_normal_mm : float
+        The reference where the lesion starts and ends.
     complete : bool
         False if the lesion reaches an end of the profile, so that its length is a lower bound.
     """
@@ -79,6 +81,8 @@ class LesionMeasurement:
     start_mm: float
     end_mm: float
     length_mm: float
+    proximal_normal_mm: float
+    distal_normal_mm: float
     complete: bool
 
 
@@ -216,11 +220,13 @@ def measure(
     depth = _gaps_filled(profile.arc_mm, 1 - profile.diameter_mm / reference)
     spans = _lesion_spans(np.nan_to_num(depth), min_stenosis, leave_tolerance)
     lesions = tuple(_lesion(profile, reference, depth, span, leave_tolerance) for span in spans)
-    index, ends_mm = int(np.nanargmax(1 - profile.diameter_mm / reference)), profile.arc_mm[[0, -1]]
-    if lesions:
-        worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_pct)
-        index, ends_mm = worst.mld_index, np.array([worst.start_mm, worst.end_mm])
-    proximal_mm, distal_mm = np.interp(ends_mm, profile.arc_mm, reference)
+    worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_pct, default=None)
+    if worst is None:
+        index = int(np.nanargmax(1 - profile.diameter_mm / reference))
+        proximal_mm, distal_mm = float(reference[0]), float(reference[-1])
+    else:
+        index = worst.mld_index
+        proximal_mm, distal_mm = worst.proximal_normal_mm, worst.distal_normal_mm
     mld, rvd = float(profile.diameter_mm[index]), float(reference[index])
     return QcaResult(
         mld_mm=mld,
@@ -230,8 +236,8 @@ def measure(
         diameter_stenosis_pct=100 * (1 - mld / rvd),
         area_stenosis_pct=100 * (1 - (mld / rvd) ** 2),
         lesions=lesions,
-        proximal_normal_mm=float(proximal_mm),
-        distal_normal_mm=float(distal_mm),
+        proximal_normal_mm=proximal_mm,
+        distal_normal_mm=distal_mm,
         segment_length_mm=float(profile.arc_mm[-1]),
     )
 
@@ -303,6 +309,7 @@ def _lesion(
     mld, rvd = float(profile.diameter_mm[index]), float(reference[index])
     start_mm = _crossing(profile.arc_mm, depth, (start, start - 1), leave_tolerance)
     end_mm = _crossing(profile.arc_mm, depth, (end, end + 1), leave_tolerance)
+    proximal_mm, distal_mm = np.interp([start_mm, end_mm], profile.arc_mm, reference)
     return LesionMeasurement(
         mld_mm=mld,
         rvd_mm=rvd,
@@ -317,6 +324,8 @@ def _lesion(
         start_mm=start_mm,
         end_mm=end_mm,
         length_mm=end_mm - start_mm,
+        proximal_normal_mm=float(proximal_mm),
+        distal_normal_mm=float(distal_mm),
         complete=_is_known(depth, start - 1) and _is_known(depth, end + 1),
     )
 
@@ -324,7 +333,7 @@ def _lesion(
 def _gaps_filled(arc_mm: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
     """Interpolate between the first and the last value; what lies outside stays NaN."""
     seen = ~np.isnan(depth)
-    return np.interp(arc_mm, arc_mm[seen], depth[seen], left=np.nan, right=np.nan)
+    return np.asarray(np.interp(arc_mm, arc_mm[seen], depth[seen], left=np.nan, right=np.nan))
 
 
 def _is_known(depth: NDArray[np.float64], index: int) -> bool:
