@@ -1,9 +1,12 @@
 """How near QCA comes to known diameters, and how long it takes.
 
-``PYTHONPATH=tests python benchmarks/qca.py [--tubes 200] [--data data]`` measures
+``PYTHONPATH=tests python benchmarks/qca.py [--tubes 200] [--short 24] [--data data]`` measures
 
 - tubes of random width, bend, direction and stenosis, drawn with partly covered pixels
   (``coverage``), cut to a mask (``mask``), or given as two borders (``edges``);
+- tubes of 1.5 to 5 mm with a lesion of 30 to 80 % that is once to three times as long as the vessel
+  is wide, of a cosine's shape or flat, and tubes without one, by size of pixel; and on the pixels
+  of blurred, noisy frames under coarse masks (``frame``);
 - the analysed segments of the phantom under ``--data``, if there are any: the whole truth's mask,
   and what is left of it on a raster of a 128th of the picture with uneven borders (``coarse``), by
   themselves and to guide a measurement on the frame's own pixels (``--frames``); and the expert's
@@ -33,7 +36,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from scipy import ndimage
-from tubes import Tube, narrowed, straight, tube
+from test_qca_frame import SPACING as FRAME_SPACING
+from test_qca_frame import on_raster
+from test_qca_frame import picture as shown
+from test_qca_frame import vessel as vessel_picture
+from tubes import Tube, Width, narrowed, straight, tube
 
 from sam3_angio.acquisition import PixelSpacing
 from sam3_angio.coco import ImageEntry, decode_mask, load_document
@@ -53,6 +60,9 @@ from sam3_angio.qca.profile import scale_of
 from sam3_angio.scoring.qca_frames import spacing_of
 
 Points = NDArray[np.float64]
+SHORT_PIXELS_MM = (0.1, 0.2, 0.35)
+SHORT_LENGTHS = (1.0, 1.5, 3.0)
+SHOULDER = 0.2
 TUBE_SPACING = PixelSpacing(row_mm=0.25, column_mm=0.25, source="none")
 SIDE_PX = 200
 LEAST_STENOSIS_PCT = 20.0
@@ -97,6 +107,54 @@ def drawn_tubes(count: int) -> Iterator[tuple[Tube, Truth]]:
         )
 
 
+def short_lesion(
+    healthy: float, middle: float, length: float, fraction: float, flat: bool
+) -> Width:
+    """Return a diameter that is narrowed by a cosine, or by a plateau with steep shoulders."""
+
+    def width(arc: Points) -> Points:
+        away = np.abs(arc - middle) / (length / 2)
+        rise = np.clip((1 - away) / (2 * SHOULDER if flat else 1.0), 0, 1)
+        return healthy * (1 - fraction * (1 - np.cos(np.pi * rise)) / 2)
+
+    return width
+
+
+def short_tubes(count: int, mm: float, times: float) -> Iterator[tuple[Tube, int, Truth]]:
+    """Draw tubes with a lesion so many times as long as they are wide; 0 for no lesion.
+
+    Yields
+    ------
+    tuple
+        Tube, side of its picture in pixels, and truth.
+    """
+    rng = np.random.default_rng([round(100 * mm), round(10 * times)])
+    for number in range(count):
+        healthy, fraction = rng.uniform(1.5, 5.0), rng.uniform(0.3, 0.8) if times else 0.0
+        lesion = max(times, 1.0) * healthy
+        length = max(12.0, 4 * healthy + lesion + 2)
+        side = round((length + 2 * healthy) / mm) + 6
+        middle = length / 2 + rng.uniform(-0.5, 0.5)
+        vessel = tube(
+            length / mm,
+            short_lesion(healthy / mm, middle / mm, lesion / mm, fraction, bool(number % 2)),
+            middle=(side / 2 + rng.uniform(-0.5, 0.5), side / 2 + rng.uniform(-0.5, 0.5)),
+            angle_deg=float(rng.choice([0, 20, 45, rng.uniform(0, 360)])),
+            curvature=float(rng.choice([0, 0, 1 / 20, -1 / 12])) * mm,
+            eccentricity=float(rng.choice([0, 0.5, 1])),
+        )
+        yield (
+            vessel,
+            side,
+            Truth(
+                mld_mm=(1 - fraction) * healthy,
+                rvd_mm=healthy,
+                stenosis_pct=100 * fraction,
+                length_mm=lesion if times else np.nan,
+            ),
+        )
+
+
 class Tally:
     """Errors, refusals and times of one way to measure."""
 
@@ -132,9 +190,7 @@ class Tally:
         """Return the table's cells."""
         table = np.array(self.errors).reshape(-1, len(COLUMNS))
         counts = len(table) + self.refused
-        cells = [
-            f"{np.nanmean(column):+.2f} ± {np.nanstd(column, ddof=1):.2f}" for column in table.T
-        ]
+        cells = [shown_error(column[~np.isnan(column)]) for column in table.T]
         each_ms = 1000 * self.seconds / max(counts, 1)
         return [
             self.name,
@@ -146,6 +202,11 @@ class Tally:
         ]
 
 
+def shown_error(errors: Points) -> str:
+    """Return mean and standard deviation; nothing of fewer than two."""
+    return f"{errors.mean():+.2f} ± {errors.std(ddof=1):.2f}" if len(errors) > 1 else ""
+
+
 def tube_tallies(count: int) -> list[Tally]:
     coverage, mask, edges = (Tally(f"tubes, {name}") for name in ("coverage", "mask", "edges"))
     for vessel, truth in track(drawn_tubes(count), total=count, description="tubes"):
@@ -154,6 +215,45 @@ def tube_tallies(count: int) -> list[Tally]:
         mask.add(truth, by_mask, picture >= 0.5, TUBE_SPACING, vessel.centre[0])
         edges.add(truth, by_edges, *vessel.edges(200), TUBE_SPACING)
     return [coverage, mask, edges]
+
+
+def short_tallies(count: int) -> list[Tally]:
+    """Measure short lesions: a row a size of pixel and length of lesion."""
+    tallies = []
+    for mm in SHORT_PIXELS_MM:
+        spacing = PixelSpacing(row_mm=mm, column_mm=mm, source="none")
+        for times in (0.0, *SHORT_LENGTHS):
+            name = f"{mm:g} mm, {times:g} widths" if times else f"{mm:g} mm, no lesion"
+            ways = [Tally(f"{name}, {way}") for way in ("coverage", "mask", "edges")]
+            drawn = short_tubes(count, mm, times)
+            for vessel, side, truth in track(drawn, total=count, description=name):
+                picture = vessel.coverage((side, side))
+                ways[0].add(truth, by_mask, picture, spacing, vessel.centre[0])
+                ways[1].add(truth, by_mask, picture >= 0.5, spacing, vessel.centre[0])
+                ways[2].add(truth, by_edges, *vessel.edges(400), spacing)
+            tallies += ways
+    for times in (0.0, *SHORT_LENGTHS):
+        name = f"frame, {times:g} widths" if times else "frame, no lesion"
+        tallies.append(framed_tally(name, count, times))
+    return tallies
+
+
+def framed_tally(name: str, count: int, times: float) -> Tally:
+    """Measure lesions so many times as long as the vessel is wide on noisy pixels of 0.25 mm."""
+    tally, rng = Tally(name), np.random.default_rng(round(10 * times))
+    for number in track(range(count), description=name):
+        healthy, fraction = rng.uniform(1.5, 4.0), rng.uniform(0.3, 0.8) if times else 0.0
+        lesion = max(times, 1.0) * healthy
+        chord, mask = vessel_picture(healthy, fraction, rng.uniform(0, 180), lesion)
+        truth = Truth(
+            mld_mm=(1 - fraction) * healthy,
+            rvd_mm=healthy,
+            stenosis_pct=100 * fraction,
+            length_mm=lesion if times else np.nan,
+        )
+        frame = shown(chord, seed=number)
+        tally.add(truth, by_frame, frame, on_raster(mask, 4), FRAME_SPACING, np.zeros(2))
+    return tally
 
 
 def by_mask(mask: NDArray[np.float64], spacing: PixelSpacing, start: Points) -> QcaResult:
@@ -272,12 +372,13 @@ def of_the_file(contour: SegmentContour) -> Truth:
 
 def main(
     tubes: Annotated[int, typer.Option(help="Number of drawn tubes.")] = 200,
+    short: Annotated[int, typer.Option(help="Tubes of each size of pixel and lesion.")] = 24,
     data: Annotated[Path, typer.Option(help="Data set with the phantom's truth.")] = Path("data"),
     frames: Annotated[Path, typer.Option(help="Extracted frames.")] = Path("frames"),
     every: Annotated[int, typer.Option(help="Take each n-th frame of the phantom.")] = 1,
 ) -> None:
     """Print the table."""
-    tallies = tube_tallies(tubes)
+    tallies = tube_tallies(tubes) + short_tallies(short)
     if (data / "truth" / "segments.json").exists():
         tallies += phantom_tallies(data, frames, every)
     table = Table("", "n", *COLUMNS, "missed", "refused", "ms", title="measured − true, mean ± SD")

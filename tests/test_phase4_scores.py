@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from test_qca_frame import MM, SIDE, on_raster, picture, vessel
 
+from sam3_angio.acquisition import PixelSpacing
 from sam3_angio.coco import (
     Category,
     Document,
@@ -24,8 +25,11 @@ from sam3_angio.coco import (
 from sam3_angio.files import write_json
 from sam3_angio.lesion_labels import Measured, write_measurements
 from sam3_angio.report.phase4 import write_phase4
+from sam3_angio.scoring.course import Course, measured_along
 from sam3_angio.scoring.phase4 import Phase4Inputs, QcaFrame, phase4_figures, score_phase4
+from sam3_angio.scoring.qca_frames import Segment, figures_of, measure_segment, true_figures
 from sam3_angio.scoring.statistics import Resampling
+from sam3_angio.scoring.true_lesions import read_true_lesions
 from sam3_angio.table import write_table
 
 HEALTHY_MM = 3.0
@@ -161,7 +165,13 @@ class Site:
         ]
         write_table(self.inputs.truth / "lesions.csv", columns, lesions)
         header = ("frame_id", "x_px", "y_px", "arc_mm", "diameter_mm", "reference_mm")
-        path = [(image.frame_id, 1, 1, 0, 3.0, 3.0) for image in self.images]
+        arc = np.arange(-11, 11.01, 0.25)
+        bump = np.where(np.abs(arc) < 4, (1 + np.cos(np.pi * arc / 4)) / 2, 0.0)
+        path = [
+            (image.frame_id, MIDDLE + at / MM, MIDDLE, at + 11, 3 * (1 - part * depth), 3.0)
+            for image, part in zip(self.images, STENOSES, strict=True)
+            for at, depth in zip(arc, bump, strict=True)
+        ]
         write_table(self.inputs.truth / "diameters.csv", header, path)
 
     def _predictions(self) -> None:
@@ -228,6 +238,91 @@ def test_known_tubes_under_coarse_masks_agree_with_both_references(
     }
     assert document["from_right_segment"]["mld_mm"] == document["mld_mm"]
     assert json.loads((site.folder / "metrics" / "phase4.json").read_text()) == document
+
+
+def test_places_and_normal_diameters_are_compared_where_they_are_known(
+    site: Site, frames: tuple[QcaFrame, ...]
+) -> None:
+    document = write_phase4(site.folder / "metrics", frames, 0.5, RESAMPLING)
+    own = document["from_truth_mask"]
+    for quantity in ("mld_place_mm", "start_place_mm", "end_place_mm", "length_mm"):
+        assert abs(own[quantity]["truth"]["bias"]["mean"]) < 0.35
+        assert own[quantity]["truth"]["bias"]["n"] == 3
+    for quantity in ("proximal_normal_mm", "distal_normal_mm"):
+        for against in ("truth", "expert"):
+            assert abs(own[quantity][against]["bias"]["mean"]) < 0.1
+    # The expert's ends are those of the whole cosine, which is 5 % deep some way inside of them.
+    assert own["start_place_mm"]["expert"]["bias"]["mean"] == pytest.approx(0.85, abs=0.4)
+    assert own["length_mm"]["expert"]["bias"]["mean"] == pytest.approx(-1.7, abs=0.6)
+
+
+def test_true_lengths_are_those_that_the_frame_shows(site: Site) -> None:
+    truth = read_true_lesions(site.inputs.truth)
+    assert truth is not None
+    frame_id = site.images[2].frame_id  # 60 %
+    path = truth.paths[frame_id]
+    spacing = PixelSpacing(row_mm=MM, column_mm=MM / 2, source="none")
+    course = Course(points_px=path.points_px, spacing=spacing)
+    figures = true_figures(truth, frame_id, 13, course)
+    assert figures is not None
+    # 60 % (1 + cos(pi x / 4)) / 2 is 5 % at x = 3.25 mm; here columns are half as wide
+    assert figures.length_mm == pytest.approx(3.25, abs=0.03)
+    assert figures.mld_place_mm == pytest.approx(5.5, abs=0.01)
+    assert figures.start_place_mm == pytest.approx(5.5 - 1.625, abs=0.03)
+    assert figures.proximal_normal_mm == pytest.approx(3.0)
+
+
+def test_a_place_is_that_of_the_nearest_point_of_the_course() -> None:
+    spacing = PixelSpacing(row_mm=0.5, column_mm=0.25, source="none")
+    course = Course(points_px=np.array([[0.0, 0.0], [8.0, 0.0], [8.0, 6.0]]), spacing=spacing)
+    assert course.place_mm((4.0, -3.0)) == pytest.approx(1.0)
+    assert course.place_mm((10.0, 2.0)) == pytest.approx(2.0 + 1.0)
+    assert course.place_mm((8.0, 99.0)) == pytest.approx(5.0)
+    assert np.isnan(course.place_mm((np.nan, 1.0)))
+
+
+def test_a_profile_against_the_course_has_its_lesion_turned() -> None:
+    arc = np.arange(0, 30.05, 0.1)
+    healthy = 3 - 0.02 * arc
+    points = np.column_stack([arc, 0 * arc])
+    line = Course(points_px=points, spacing=PixelSpacing(row_mm=1.0, column_mm=1.0, source="none"))
+    result = measured_along(line, healthy * np.where(np.abs(arc - 10) < 3, 0.5, 1.0), healthy)
+    assert result is not None
+    along = figures_of(result, line)
+    against = figures_of(result, replace(line, points_px=points[::-1]))
+    assert along.start_place_mm == pytest.approx(7.0, abs=0.2)
+    assert against.start_place_mm == pytest.approx(30 - along.end_place_mm)
+    assert against.proximal_normal_mm == along.distal_normal_mm
+    assert along.proximal_normal_mm == pytest.approx(3 - 0.02 * 7, abs=0.01)
+
+
+@pytest.mark.parametrize("with_ideal", [True, False])
+def test_the_experts_ideal_borders_are_the_reference(
+    site: Site, tmp_path: Path, with_ideal: bool
+) -> None:
+    # A diffuse lesion of 20 of 22 mm: no line through the drawn profile tells the healthy width.
+    x = np.linspace(20.0, 100.0, 161)
+    half = 6.0 - 3.0 * np.clip((40 - np.abs(x - 60)) / 8, 0, 1)
+    content = {
+        "centerline": np.column_stack([x, 60 + 0 * x]).tolist(),
+        "left_edge": np.column_stack([x, 60 - half]).tolist(),
+        "right_edge": np.column_stack([x, 60 + half]).tolist(),
+    }
+    if with_ideal:
+        content["ideal_left_edge"] = np.column_stack([x, 54 + 0 * x]).tolist()
+        content["ideal_right_edge"] = np.column_stack([x, 66 + 0 * x]).tolist()
+    write_json(tmp_path / "contour.json", content)
+    segment = Segment(
+        image=site.images[0],
+        picture=site.inputs.dataset / "val" / "images" / site.images[0].file_name,
+        annotated=None,
+        predicted=None,
+        true=None,
+        contour=tmp_path / "contour.json",
+    )
+    found = measure_segment(segment).results["expert_edges"]
+    assert found.mld_mm == pytest.approx(6 * MM, abs=0.05)
+    assert found.rvd_mm == pytest.approx((12 if with_ideal else 6) * MM, abs=0.1)
 
 
 def test_a_mask_of_another_vessel_has_no_part_in_what_the_measuring_is_worth(

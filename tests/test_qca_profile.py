@@ -124,6 +124,57 @@ def test_the_depth_of_a_narrowing_is_kept(eccentricity: float, angle_deg: float)
     assert np.nanmin(jagged.diameter_mm) == pytest.approx(4.0, abs=0.6)
 
 
+@pytest.mark.parametrize("as_mask", [True, False])
+@pytest.mark.parametrize("angle_deg", [0.0, 20.0, 118.0])
+@pytest.mark.parametrize(("width", "stenosis"), [(13.0, 0.7), (20.0, 0.5)])
+def test_a_lesion_as_long_as_the_vessel_is_wide_keeps_its_depth(
+    width: float, stenosis: float, angle_deg: float, as_mask: bool
+) -> None:
+    vessel = tube(
+        6 * width,
+        narrowed(straight(width), (3 * width + 0.3, width, stenosis)),
+        angle_deg=angle_deg,
+        middle=(80.2, 79.7),
+    )
+    coverage = vessel.coverage((160, 160))
+    result = measure(profile_from_mask(coverage >= 0.5 if as_mask else coverage, PIXELS))
+    assert result.mld_mm == pytest.approx((1 - stenosis) * width, abs=0.5 if as_mask else 0.2)
+    assert result.diameter_stenosis_pct == pytest.approx(100 * stenosis, abs=4 if as_mask else 2)
+    assert len(result.lesions) == 1
+
+
+def test_a_masks_staircase_is_no_lesion() -> None:
+    vessel = tube(100, straight(8.3), angle_deg=7, middle=(80.3, 79.6))
+    profile = profile_from_mask(vessel.coverage((160, 160)) >= 0.5, PIXELS)
+    assert np.nanstd(profile.diameter_mm) < 0.1
+    assert measure(profile).diameter_stenosis_pct < 6
+    assert np.nanmax(np.abs(profile.diameter_mm[20:-20] - 8.3)) < 0.2
+
+
+@pytest.mark.parametrize("diameter", [5.0, 6.4, 7.5, 9.0])
+@pytest.mark.parametrize("angle_deg", [45.0, 135.0])
+@pytest.mark.parametrize("shift", [0.0, 0.5])
+def test_a_vessel_at_45_degrees_has_a_centreline(
+    diameter: float, angle_deg: float, shift: float
+) -> None:
+    vessel = tube(60, straight(diameter), angle_deg=angle_deg, middle=(40 + shift, 40))
+    profile = profile_from_mask(vessel.coverage((80, 80)) >= 0.5, PIXELS)
+    assert profile.arc_mm[-1] == pytest.approx(60, abs=1.5)
+    # such a mask is a whole number of half diagonals wide
+    assert np.nanmean(profile.diameter_mm) == pytest.approx(diameter, abs=np.sqrt(0.5))
+
+
+def test_a_lumen_one_pixel_wide_that_turns_a_corner_does_not_part_the_lesion() -> None:
+    mask = np.zeros((40, 70), dtype=bool)
+    mask[16:24, 4:66] = True
+    mask[:, 33:37] = False
+    for step in range(4):
+        mask[18 + step, 33 + step] = True
+    result = measure(profile_from_mask(mask, PIXELS))
+    (lesion,) = result.lesions
+    assert lesion.mld_mm < 1.5
+
+
 def test_borders_lie_half_a_diameter_from_the_middle_left_and_right_as_seen() -> None:
     vessel = tube(100, straight(8), angle_deg=0)
     profile = profile_from_mask(vessel.coverage(SHAPE), PIXELS, start_px=start_of(vessel))

@@ -77,8 +77,11 @@ def test_the_reference_is_read_at_the_narrowest_place_of_a_tapering_vessel() -> 
     profile = along(40, narrowed(straight(4, taper=-0.04), (30, 8, 0.5)))
     result = measure(profile)
     assert result.rvd_mm == pytest.approx(2.8, abs=0.02)
-    assert result.proximal_normal_mm == pytest.approx(4.0, abs=0.02)
-    assert result.distal_normal_mm == pytest.approx(2.4, abs=0.02)
+    (lesion,) = result.lesions
+    assert result.proximal_normal_mm == pytest.approx(4 - 0.04 * lesion.start_mm, abs=0.02)
+    assert result.distal_normal_mm == pytest.approx(4 - 0.04 * lesion.end_mm, abs=0.02)
+    # the cosine is 5 % deep a fifth of its half length inside its foot
+    assert (lesion.start_mm, lesion.end_mm) == pytest.approx((26.8, 33.2), abs=0.2)
     assert result.diameter_stenosis_pct == pytest.approx(50, abs=0.3)
 
 
@@ -175,6 +178,34 @@ def test_missing_diameters_are_passed_over() -> None:
     assert result.segment_length_mm == pytest.approx(40)
 
 
+@pytest.mark.parametrize("holes", [[200], [190], [170], [197, 198, 199, 203]])
+def test_missing_diameters_inside_a_lesion_do_not_part_it(holes: list[int]) -> None:
+    profile = along(40, narrowed(straight(3), (20, 12, 0.6)))
+    (whole,) = measure(profile).lesions
+    holed = profile.diameter_mm.copy()
+    holed[holes] = np.nan
+    (lesion,) = measure(profile_of(holed)).lesions
+    assert lesion.complete
+    assert lesion.length_mm == pytest.approx(whole.length_mm, abs=0.02)
+    assert lesion.mld_mm == pytest.approx(whole.mld_mm, abs=0.02)
+    assert lesion.diameter_stenosis_pct == pytest.approx(60, abs=0.5)
+
+
+def test_a_lesion_that_reaches_the_last_diameter_is_not_complete() -> None:
+    profile = along(40, narrowed(straight(3), (36, 12, 0.6)))
+    holed = profile.diameter_mm.copy()
+    holed[370:] = np.nan
+    (lesion,) = measure(profile_of(holed)).lesions
+    assert not lesion.complete
+    assert lesion.end_mm == pytest.approx(36.9)
+
+
+def test_without_a_lesion_the_normal_diameters_are_those_of_the_segments_ends() -> None:
+    result = measure(along(30, straight(3, taper=-0.02)))
+    assert result.proximal_normal_mm == pytest.approx(3.0, abs=0.02)
+    assert result.distal_normal_mm == pytest.approx(2.4, abs=0.02)
+
+
 def test_a_given_reference_replaces_the_line() -> None:
     profile = along(30, straight(2))
     result = measure(profile, np.full(len(profile.arc_mm), 4.0))
@@ -223,7 +254,7 @@ def test_mask_to_percent_stenosis_of_a_bent_vessel_with_two_lesions() -> None:
     assert second.diameter_stenosis_pct == pytest.approx(65, abs=6)
     assert second.rvd_mm == pytest.approx(8.2 / 4, abs=0.05)
     assert np.linalg.norm(np.subtract(second.mld_px, vessel.centre[1800])) < 3
-    assert result.proximal_normal_mm == pytest.approx(2.5, abs=0.06)
+    assert result.proximal_normal_mm == pytest.approx((10 - 0.02 * 78) / 4, abs=0.06)
 
 
 @settings(max_examples=40, deadline=None)

@@ -41,6 +41,11 @@ class LumenField:
         """Sampling distance: half the smaller side of a pixel."""
         return float(self.scale_mm.min()) / 2
 
+    @property
+    def is_mask(self) -> bool:
+        """Whether there is nothing between 0 and 1, so that borders are staircases."""
+        return bool(np.all((self.probability == 0) | (self.probability == 1)))
+
     def at(self, points_mm: Points) -> NDArray[np.float64]:
         """Interpolate linearly at points of shape (…, 2); outside the frame there is no lumen."""
         x, y = np.moveaxis(points_mm / self.scale_mm, -1, 0)

@@ -30,7 +30,7 @@ from sam3_angio.qca.centreline import Points, arc_length, normals, resample, smo
 from sam3_angio.qca.mask import profile_from_mask
 from sam3_angio.qca.parts import one_vessel
 from sam3_angio.qca.profile import DiameterProfile, profile_of_offsets, scale_of
-from sam3_angio.qca.smooth_path import cheapest_path, smoothed
+from sam3_angio.qca.smooth_path import adapted, cheapest_path
 from sam3_angio.qca.tube_model import Candidates, Darkness, background, candidates, misfit
 
 FloatArray = NDArray[np.float64]
@@ -54,12 +54,15 @@ NEIGHBOURHOOD_WIDTHS = 4.0
 """Length over which darkness is taken to be alike, in typical widths."""
 WIDE = 40.0
 """Percentile of the coarse diameters from which on a row can tell its own darkness."""
-MOST_STEPS = (6, 1)
-"""Largest change from row to row, in steps of diameter and of place: a millimetre a millimetre."""
-STIFFNESS = (0.03, 0.3)
+MOST_STEPS = (12, 1)
+"""Largest change from row to row, in steps of diameter and of place: the flank of a tight lesion
+that is as long as the vessel is wide falls by 2.5 mm a mm."""
+STIFFNESS = (0.01, 0.3)
 """Price of a squared step of diameter and of place, in log likelihood."""
-BENDING = 30.0
+BENDING = 300.0
 """Stiffness of the final profile against bending; in blurs."""
+NOISE_BEND = 0.01
+"""Second difference of it, in millimetres, beyond which a bend may be a lesion's."""
 ROUNDS = 3
 DOUBT_ROWS = 2.0
 """Standard deviation of the Gaussian over rows in which one tube's misfit is averaged."""
@@ -306,7 +309,10 @@ def _credible(residual: FloatArray) -> FloatArray:
 
 
 def _refined(cost: FloatArray, path: NDArray[np.intp], tubes: Candidates) -> FloatArray:
-    """Return diameters between the candidates, smoothed by how sharply each row tells them."""
+    """Return diameters between the candidates, smoothed by how sharply each row tells them.
+
+    A lesion is smoothed less than a healthy stretch, see :func:`adapted`.
+    """
     step_mm = DIAMETER_STEP * BLUR_MM
     row, offset = np.arange(len(path)), path[:, 1]
     index = np.clip(path[:, 0], 1, len(tubes.diameter_mm) - 2)
@@ -315,4 +321,5 @@ def _refined(cost: FloatArray, path: NDArray[np.intp], tubes: Candidates) -> Flo
     shift = np.clip((below - above) / (2 * curvature), -1, 1)
     diameter = tubes.diameter_mm[index] + step_mm * shift
     precision = curvature / DIAMETER_STEP**2
-    return np.maximum(smoothed(diameter, precision, BENDING), 0.3 * BLUR_MM)
+    profile = adapted(diameter, precision, BENDING, NOISE_BEND)
+    return np.maximum(profile, 0.3 * BLUR_MM)

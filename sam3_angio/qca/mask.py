@@ -2,13 +2,15 @@
 
 Conventions
 -----------
-In a probability map the border is the level ½, interpolated linearly. A mask's staircase is taken
-off by fitting a parabola to each border along the vessel, so that a width is not a whole number
-of pixels; the fit keeps the depth of a narrowing, which a mean would fill.
+In a probability map the border is the level ½, interpolated linearly, and taken as it is. A mask's
+staircase is taken off by smoothing width and middle along the vessel, so that a width is not a
+whole number of pixels; where they bend by more than a staircase does, they are smoothed less, so
+that a lesion no longer than the vessel is wide keeps its depth.
 
 A mask must show one vessel: empty, in several parts, closed to a ring or shorter than twice its
 width it is refused. A rounded or slanting end has no side walls; the centreline runs to its tip,
-but the diameter is NaN there.
+but the diameter is NaN there; so it is where two pixels of a mask touch by a corner alone, and the
+line between them is outside.
 """
 
 from __future__ import annotations
@@ -22,11 +24,14 @@ from sam3_angio.errors import DataError
 from sam3_angio.qca.borders import LEVEL, LumenField, field_border
 from sam3_angio.qca.centreline import Points, normals, resample, smooth, trace_mask
 from sam3_angio.qca.profile import DiameterProfile, profile_of_offsets, scale_of
+from sam3_angio.qca.smooth_path import adapted
 
-BORDER_DIAMETERS = 1.0
-"""Length over which a border is smoothed, in typical widths."""
-BORDER_PIXELS = 11.0
-"""The same in pixels, at least: less leaves the staircase of a thin vessel."""
+STIFFNESS = 1000.0
+"""Price of a squared second difference of a mask's width or middle, against a squared error."""
+STAIRCASE_BEND = 0.01
+"""Second difference, in pixels a squared half pixel, up to which it may be a staircase's."""
+UNSEEN = 1e-6
+"""Precision of a width between places that have one, where the line just misses the mask."""
 CENTRE_DIAMETERS = 1.5
 """Length over which the centreline is smoothed, in typical widths."""
 RECENTRINGS = 2
@@ -160,24 +165,30 @@ def _tip(field: LumenField, line: Points, width_mm: float) -> Points:
 def _side_walls(
     field: LumenField, line: Points, normal: Points, width_mm: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the smoothed signed distances of both side walls, NaN in the caps of the ends."""
+    """Return the signed distances of both side walls, NaN in the caps of the ends."""
     reach_mm = 2 * width_mm + 4 * field.step_mm
     left, right = (field_border(field, line, side * normal, reach_mm) for side in (1, -1))
-    wall = _between_caps(left + right, width_mm / field.step_mm)
-    window = _samples(field, max(BORDER_DIAMETERS * width_mm, BORDER_PIXELS * 2 * field.step_mm))
-    left, right = (
-        _smoothed_where_seen(np.where(wall, border, np.nan), window) for border in (left, right)
-    )
-    return left, -right
+    width, middle = left + right, (left - right) / 2
+    width[~_between_caps(width, width_mm / field.step_mm)] = np.nan
+    if field.is_mask:
+        seen = ~np.isnan(width)
+        width, middle = (_without_stairs(values, seen, field) for values in (width, middle))
+    return middle + width / 2, middle - width / 2
 
 
-def _smoothed_where_seen(border: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Smooth each stretch without NaN."""
-    result = border.copy()
-    stretches, _ = ndimage.label(~np.isnan(border))
-    for (stretch,) in ndimage.find_objects(stretches):
-        result[stretch] = smooth(border[stretch], window)
-    return result
+def _without_stairs(
+    values: NDArray[np.float64], seen: NDArray[np.bool_], field: LumenField
+) -> NDArray[np.float64]:
+    """Take a mask's staircase off values along a line; NaN where they are not seen."""
+    places = np.flatnonzero(seen)
+    if not places.size:
+        return values
+    span = slice(places[0], places[-1] + 1)
+    filled = np.interp(np.arange(len(values))[span], places, values[places])
+    precision = np.where(seen[span], 1.0, UNSEEN)
+    result = np.full(len(values), np.nan)
+    result[span] = adapted(filled, precision, STIFFNESS, STAIRCASE_BEND * 2 * field.step_mm)
+    return np.where(seen, result, np.nan)
 
 
 def _between_caps(width: NDArray[np.float64], typical_samples: float) -> NDArray[np.bool_]:

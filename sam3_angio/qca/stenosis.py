@@ -7,11 +7,13 @@ Definitions: DICOM PS3.17 Annex T and the practice of core laboratories.
 - %DS = 100 (1 − MLD/RVD); area stenosis, of circular sections, = 100 (1 − (MLD/RVD)²).
 - A lesion runs from where the profile leaves the reference to where it rejoins it, both by a
   stated tolerance.
+- Proximal and distal normal diameters are the reference where the lesion starts and ends.
 
 Conventions
 -----------
 Lengths in millimetres along the centreline; fractions in 0…1 where a name has no unit, percent
-where it ends in ``_pct``. Samples of NaN are passed over.
+where it ends in ``_pct``. Samples of NaN are passed over: between diameters they neither part a
+lesion nor end it, and outside of them there is no profile.
 """
 
 from __future__ import annotations
@@ -60,6 +62,8 @@ class LesionMeasurement:
         Outermost samples of the lesion.
     start_mm, end_mm, length_mm : float
         Along the centreline.
+    proximal_normal_mm, distal_normal_mm : float
+        The reference where the lesion starts and ends.
     complete : bool
         False if the lesion reaches an end of the profile, so that its length is a lower bound.
     """
@@ -77,6 +81,8 @@ class LesionMeasurement:
     start_mm: float
     end_mm: float
     length_mm: float
+    proximal_normal_mm: float
+    distal_normal_mm: float
     complete: bool
 
 
@@ -98,7 +104,7 @@ class QcaResult:
     lesions : tuple of LesionMeasurement
         From proximal to distal; may be empty.
     proximal_normal_mm, distal_normal_mm : float
-        The reference at the ends of the segment.
+        The reference at the ends of that lesion; without a lesion, at those of the segment.
     segment_length_mm : float
         Length of the centreline.
     """
@@ -211,14 +217,16 @@ def measure(
         positive.
     """
     reference = _checked_reference(profile, reference_mm)
-    depth = 1 - profile.diameter_mm / reference
+    depth = _gaps_filled(profile.arc_mm, 1 - profile.diameter_mm / reference)
     spans = _lesion_spans(np.nan_to_num(depth), min_stenosis, leave_tolerance)
-    lesions = tuple(_lesion(profile, reference, span, leave_tolerance) for span in spans)
-    if lesions:
-        worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_pct)
-        index = worst.mld_index
+    lesions = tuple(_lesion(profile, reference, depth, span, leave_tolerance) for span in spans)
+    worst = max(lesions, key=lambda lesion: lesion.diameter_stenosis_pct, default=None)
+    if worst is None:
+        index = int(np.nanargmax(1 - profile.diameter_mm / reference))
+        proximal_mm, distal_mm = float(reference[0]), float(reference[-1])
     else:
-        index = int(np.nanargmax(depth))
+        index = worst.mld_index
+        proximal_mm, distal_mm = worst.proximal_normal_mm, worst.distal_normal_mm
     mld, rvd = float(profile.diameter_mm[index]), float(reference[index])
     return QcaResult(
         mld_mm=mld,
@@ -228,8 +236,8 @@ def measure(
         diameter_stenosis_pct=100 * (1 - mld / rvd),
         area_stenosis_pct=100 * (1 - (mld / rvd) ** 2),
         lesions=lesions,
-        proximal_normal_mm=float(reference[0]),
-        distal_normal_mm=float(reference[-1]),
+        proximal_normal_mm=proximal_mm,
+        distal_normal_mm=distal_mm,
         segment_length_mm=float(profile.arc_mm[-1]),
     )
 
@@ -292,15 +300,16 @@ def _valley(depth: NDArray[np.float64], first: int, second: int) -> int:
 def _lesion(
     profile: DiameterProfile,
     reference: NDArray[np.float64],
+    depth: NDArray[np.float64],
     span: tuple[int, int],
     leave_tolerance: float,
 ) -> LesionMeasurement:
     start, end = span
-    index = start + int(np.argmin(profile.diameter_mm[start : end + 1]))
+    index = start + int(np.nanargmin(profile.diameter_mm[start : end + 1]))
     mld, rvd = float(profile.diameter_mm[index]), float(reference[index])
-    depth = 1 - profile.diameter_mm / reference
     start_mm = _crossing(profile.arc_mm, depth, (start, start - 1), leave_tolerance)
     end_mm = _crossing(profile.arc_mm, depth, (end, end + 1), leave_tolerance)
+    proximal_mm, distal_mm = np.interp([start_mm, end_mm], profile.arc_mm, reference)
     return LesionMeasurement(
         mld_mm=mld,
         rvd_mm=rvd,
@@ -315,12 +324,20 @@ def _lesion(
         start_mm=start_mm,
         end_mm=end_mm,
         length_mm=end_mm - start_mm,
-        complete=_has_diameter(profile, start - 1) and _has_diameter(profile, end + 1),
+        proximal_normal_mm=float(proximal_mm),
+        distal_normal_mm=float(distal_mm),
+        complete=_is_known(depth, start - 1) and _is_known(depth, end + 1),
     )
 
 
-def _has_diameter(profile: DiameterProfile, index: int) -> bool:
-    return 0 <= index < len(profile.arc_mm) and not np.isnan(profile.diameter_mm[index])
+def _gaps_filled(arc_mm: NDArray[np.float64], depth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Interpolate between the first and the last value; what lies outside stays NaN."""
+    seen = ~np.isnan(depth)
+    return np.asarray(np.interp(arc_mm, arc_mm[seen], depth[seen], left=np.nan, right=np.nan))
+
+
+def _is_known(depth: NDArray[np.float64], index: int) -> bool:
+    return 0 <= index < len(depth) and not np.isnan(depth[index])
 
 
 def _crossing(

@@ -134,7 +134,7 @@ def frame_table(frames: Sequence[QcaFrame]) -> Table:
             round(frame.mask_dice, DIGITS),
             origin,
             *_cells(
-                figures_of(frame.measured.results[origin])
+                figures_of(frame.measured.results[origin], frame.course)
                 if origin in frame.measured.results
                 else None
             ),

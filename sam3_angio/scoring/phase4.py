@@ -34,6 +34,7 @@ from sam3_angio.coco import ImageEntry, Rle, decode_mask, load_document
 from sam3_angio.lesion_labels import Measured, asks_for_lesions, segment_of
 from sam3_angio.scoring.agreement import SEVERITY_PCT, agreement_figures, severity_kappa
 from sam3_angio.scoring.answers import SegmentRule, answer_mask, mask_ious
+from sam3_angio.scoring.course import Course
 from sam3_angio.scoring.lesion_masks import PointedLesion, pointed_lesions, pointing_figures
 from sam3_angio.scoring.lesions import (
     FoundLesion,
@@ -53,6 +54,7 @@ from sam3_angio.scoring.qca_frames import (
     MeasuredSegment,
     Origin,
     Segment,
+    course_of,
     deep_lesions,
     expert_figures,
     figures_of,
@@ -97,6 +99,8 @@ class QcaFrame:
     mask_dice : float
         Of the predicted mask with the annotated segment; NaN without one.
     measured : MeasuredSegment
+    course : Course or None
+        The line that places are given along; None where none is known.
     references : dict of str to Figures
         By reference.
     hits : dict of (way, reference) to Hits
@@ -109,6 +113,7 @@ class QcaFrame:
     finding: Finding
     mask_dice: float
     measured: MeasuredSegment
+    course: Course | None
     references: dict[Against, Figures]
     hits: dict[tuple[Way, Against], Hits]
     pointed: PointedLesion | None = None
@@ -218,16 +223,16 @@ def _frame(
     truth: TrueDiameters | None,
     asked: Sequence[Query] | None,
 ) -> QcaFrame:
-    image = job.image
+    image, course = job.image, course_of(job, truth)
     references: dict[Against, Figures] = {}
     lesions: dict[Against, tuple[ReferenceLesion, ...]] = {}
     finding: Finding = "unknown" if expert is None else expert.finding
     if expert is not None:
-        references["expert"] = expert_figures(expert)
+        references["expert"] = expert_figures(expert, course)
         if finding != "unknown":
             lesions["expert"] = _expert_lesions(expert)
     if truth is not None:
-        true = true_figures(truth, image.frame_id, image.cass_segment)
+        true = true_figures(truth, image.frame_id, image.cass_segment, course)
         if true is not None:
             references["truth"] = true
             lesions["truth"] = _true_lesions(truth, image.frame_id)
@@ -242,6 +247,7 @@ def _frame(
         finding=finding,
         mask_dice=_dice(job.predicted, job.annotated),
         measured=measured,
+        course=course,
         references=references,
         hits=hits,
     )
@@ -366,7 +372,7 @@ def pairs(
     return [
         (
             frame,
-            figures_of(frame.measured.results[origin])
+            figures_of(frame.measured.results[origin], frame.course)
             if origin in frame.measured.results
             else None,
             frame.references[against],

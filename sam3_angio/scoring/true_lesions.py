@@ -11,6 +11,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sam3_angio.scoring.cases import truth_is_known
 from sam3_angio.table import TableRow, finish, read_table
 
@@ -48,6 +51,28 @@ class TrueLesion:
     stenosis_pct: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TruePath:
+    """The analysed segment of a frame.
+
+    Attributes
+    ----------
+    points_px : (N, 2) ndarray
+        ``(x, y)`` of its centreline, proximal first.
+    diameter_mm, reference_mm : (N,) ndarray
+        Of the lumen, and of the vessel as if there were no lesion.
+    """
+
+    points_px: NDArray[np.float64]
+    diameter_mm: NDArray[np.float64]
+    reference_mm: NDArray[np.float64]
+
+    @property
+    def narrowest(self) -> int:
+        """The point that is narrowest relative to its reference."""
+        return int(np.argmin(self.diameter_mm / self.reference_mm))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrueDiameters:
     """What is known of the phantom.
@@ -56,12 +81,12 @@ class TrueDiameters:
     ----------
     lesions : dict of str to list of TrueLesion
         By frame, those of any depth.
-    narrowest : dict of str to (float, float)
-        Diameter and reference where the analysed segment is narrowest relative to it, by frame.
+    paths : dict of str to TruePath
+        By frame.
     """
 
     lesions: dict[str, list[TrueLesion]]
-    narrowest: dict[str, tuple[float, float]]
+    paths: dict[str, TruePath]
 
 
 def read_true_lesions(folder: Path) -> TrueDiameters | None:
@@ -79,16 +104,24 @@ def read_true_lesions(folder: Path) -> TrueDiameters | None:
     for row in raw:
         lesions[row.text("frame_id", pattern=_FRAME, what="a frame")].append(_lesion(row))
     finish("lesions.csv", raw)
-    narrowest: dict[str, tuple[float, float]] = {}
+    places: defaultdict[str, list[tuple[float, ...]]] = defaultdict(list)
     raw = read_table(folder / "diameters.csv", _DIAMETER_COLUMNS)
     for row in raw:
         frame = row.text("frame_id", pattern=_FRAME, what="a frame")
-        here = row.number("diameter_mm", 0, 100), row.number("reference_mm", 1e-3, 100)
-        there = narrowest.setdefault(frame, here)
-        if here[0] * there[1] < there[0] * here[1]:
-            narrowest[frame] = here
+        places[frame].append(
+            (
+                *(row.number(f"{axis}_px", -_FAR, _FAR) for axis in "xy"),
+                row.number("diameter_mm", 0, 100),
+                row.number("reference_mm", 1e-3, 100),
+            )
+        )
     finish("diameters.csv", raw)
-    return TrueDiameters(lesions=dict(lesions), narrowest=narrowest)
+    paths = {frame: _path(np.array(rows)) for frame, rows in places.items()}
+    return TrueDiameters(lesions=dict(lesions), paths=paths)
+
+
+def _path(table: NDArray[np.float64]) -> TruePath:
+    return TruePath(points_px=table[:, :2], diameter_mm=table[:, 2], reference_mm=table[:, 3])
 
 
 def _lesion(row: TableRow) -> TrueLesion:
