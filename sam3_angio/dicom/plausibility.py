@@ -29,6 +29,12 @@ from sam3_angio.dicom.tags import UnreadableError
 
 Neighbours = Callable[[], Sequence[Pixels]]
 
+#: How many pictures may lie in one frame, of how many rows, and how much more alike rows at the
+#: distance of a picture are than at others.
+_MOST_PARTS, _LEAST_HEIGHT_PX, _ALIKE = 16, 32, 0.6
+#: How much more than usual two rows differ where one picture ends and the next begins.
+_ENDS_TIMES = 2.5
+
 #: Pixels of a row that are judged together; half of the shortest damage that is looked for.
 STRETCH_PX = 8
 
@@ -98,6 +104,42 @@ def require_width(pixels: Pixels) -> None:
         if fits:
             message = f"rows look {width} pixels wide, but Columns says {columns}."
             raise UnreadableError("Columns (0028,0011)", message, "Rows and Columns are wrong.")
+
+
+def require_one_picture(pixels: Pixels) -> None:
+    """Refuse an uncompressed frame that is several of a run, one below the other.
+
+    Pictures of a run are alike, so rows at the distance of a picture are, and more so than those a
+    little nearer or farther; and where one ends and the next begins, rows differ or are blank.
+
+    Raises
+    ------
+    UnreadableError
+        If the frame repeats itself from top to bottom.
+    """
+    (rows, columns), flat = pixels.shape, pixels.ravel()
+    for parts in range(2, _MOST_PARTS + 1):
+        height = rows // parts
+        if rows % parts or height < _LEAST_HEIGHT_PX:
+            continue
+        here, off = _difference_at(flat, height * columns), height // 8 * columns
+        is_alike = all(
+            here < _ALIKE * _difference_at(flat, height * columns + step) for step in (off, -off)
+        )
+        if is_alike and _ends_at(pixels, range(height, rows, height)):
+            message = f"the frame is {parts} pictures of {height} rows, but Rows says {rows}."
+            raise UnreadableError("Rows (0028,0010)", message, "Rows and NumberOfFrames are wrong.")
+
+
+def _ends_at(pixels: Pixels, rows: Sequence[int]) -> bool:
+    """Tell whether each of some rows can be the first of a picture."""
+    usual = _difference_at(pixels.ravel(), pixels.shape[1])
+    for row in rows:
+        above, here = pixels[row - 1].astype(np.int32), pixels[row].astype(np.int32)
+        is_blank = np.ptp(above) == 0 and np.ptp(here) == 0
+        if not is_blank and float(np.abs(here - above).mean()) < _ENDS_TIMES * usual:
+            return False
+    return True
 
 
 @lru_cache(maxsize=8)

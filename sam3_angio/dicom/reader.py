@@ -19,20 +19,22 @@ from functools import cache, partial
 from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
+from sam3_angio.dicom.alignment import require_aligned, require_no_hidden_shift
 from sam3_angio.dicom.codestream import JPEG_2000_LOSSLESS, require_same_coding
-from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode
+from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode, stored_pixels
 from sam3_angio.dicom.elements import DataSet, read_data_set
 from sam3_angio.dicom.header import RunHeader, run_header
 from sam3_angio.dicom.intact import CodedFrame, require_intact
 from sam3_angio.dicom.plausibility import (
     require_like_neighbours,
     require_no_zeroed_bytes,
+    require_one_picture,
     require_picture,
     require_width,
 )
 from sam3_angio.dicom.shutter import opening_of
 from sam3_angio.dicom.structure import FrameMap, frame_map
-from sam3_angio.dicom.tags import UnreadableError
+from sam3_angio.dicom.tags import DEFLATED, UnreadableError
 from sam3_angio.errors import DataError, Fault
 
 
@@ -72,6 +74,12 @@ class Run:
     def code(self, frame_index: int) -> bytes:
         """Return a frame as stored."""
         return self.frames.read(self.data_set.source, frame_index)
+
+    def pixels_at(self, start: int, count: int) -> Pixels:
+        """Return so many pixels of an uncompressed run, counted over all frames."""
+        source, size = self.data_set.source, self.header.dtype.itemsize
+        source.seek(self.data_set.pixel_offset + start * size)
+        return stored_pixels(source.read(count * size), self.header)
 
     def neighbours(self, frame_index: int) -> list[CodedFrame]:
         """Return the frames before and after, or the two nearest ones at an end of the run.
@@ -150,9 +158,10 @@ def read_frame(path: Path, frame_index: int, *, name: str) -> XAFrame:
             require_same_coding(code, run.codes_around(frame_index))
         _require_plausible(run, frame_index, code, pixels)
         run.require_not_doubled(frame_index)
+        doubts = _require_in_place(run, frame_index, pixels)
         warnings = tuple(
             Fault(file=name, row=frame_index, field=field, message=message, severity="warning")
-            for field, message in run.header.warnings
+            for field, message in (*run.header.warnings, *doubts)
         )
         return XAFrame(
             pixels=pixels,
@@ -175,8 +184,24 @@ def _require_plausible(run: Run, frame_index: int, code: bytes, pixels: Pixels) 
     require_intact(code, pixels, run.header, coded)
     if run.header.transfer_syntax in WITHOUT_SIZE:
         require_width(pixels)
+        require_one_picture(pixels)
         require_no_zeroed_bytes(pixels, pictures, opening)
     require_like_neighbours(pixels, pictures, opening)
+
+
+def _require_in_place(run: Run, frame_index: int, pixels: Pixels) -> list[tuple[str, str]]:
+    """Ask of uncompressed pixels whether they are where the frame is; return what is doubtful.
+
+    Damage inside a deflated stream is found where it is inflated, and reading it twice is slow.
+    """
+    if codec(run.header.transfer_syntax).encapsulated or run.header.transfer_syntax == DEFLATED:
+        return []
+    doubts = require_aligned(pixels, frame_index, run.header, run.pixels_at)
+    if run.frames.zeros_behind:
+        opening = opening_of(pixels, run.header.shutter)
+        size, columns = run.header.frames * pixels.size, pixels.shape[1]
+        require_no_hidden_shift(pixels, run.pixels_at(size - columns, columns), opening)
+    return [("PixelData (7FE0,0010)", doubt) for doubt in doubts]
 
 
 def read_run_header(path: Path, *, name: str) -> RunHeader:
