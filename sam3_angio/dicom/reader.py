@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import stat
 import statistics
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
@@ -36,6 +38,9 @@ from sam3_angio.dicom.shutter import opening_of
 from sam3_angio.dicom.structure import FrameMap, frame_map
 from sam3_angio.dicom.tags import DEFLATED, UnreadableError
 from sam3_angio.errors import DataError, Fault
+
+#: Fewer values in a sample of a frame's bytes are those of a blank picture.
+_FEW_VALUES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,22 +103,29 @@ class Run:
         nearest = range(first, min(first + 3, self.header.frames))
         return [self.code(other) for other in nearest if other != frame_index]
 
-    def require_not_doubled(self, frame_index: int) -> None:
-        """Refuse a run in which a frame up to the wanted one is stored twice.
+    def require_not_doubled(self) -> None:
+        """Refuse a run in which a frame is stored twice, wherever.
 
-        Frames with noise never repeat, so a copy stands for a frame that is lost, and those after
-        it are shifted. Frames before the beam is on may be alike: they are all but empty.
+        Frames with noise never repeat, so a copy stands for a frame that is lost, and those before
+        or after it may be shifted: which, the run does not tell. Frames without a beam may be
+        alike: they are all but empty, or of few values.
         """
         sizes = [sum(part.size for part in group) for group in self.frames.frames]
-        usual = statistics.median(sizes)
-        sample = cache(self._sample)
-        for second in range(1, frame_index + 1):
-            if sizes[second] != sizes[second - 1] or sizes[second] < usual / 4:
-                continue
-            if sample(second) != sample(second - 1) or len(set(sample(second))) < 8:
-                continue
-            if self.code(second) == self.code(second - 1):
-                message = f"frames {second - 1} and {second} are the same picture."
+        usual, often = statistics.median(sizes), Counter(sizes)
+        alike: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+        for index, size in enumerate(sizes):
+            if often[size] > 1 and size >= usual / 4:
+                alike[size, self._sample(index)].append(index)
+        for (_size, sample), indices in alike.items():
+            if len(indices) > 1 and len(set(sample)) >= _FEW_VALUES:
+                self._require_different(indices)
+
+    def _require_different(self, indices: Sequence[int]) -> None:
+        seen: dict[bytes, int] = {}
+        for index in indices:
+            other = seen.setdefault(sha256(self.code(index)).digest(), index)
+            if other != index:
+                message = f"frames {other} and {index} are the same picture."
                 fix = "One stands in another's place; export the run again."
                 raise UnreadableError("PixelData (7FE0,0010)", message, fix)
 
@@ -157,7 +169,7 @@ def read_frame(path: Path, frame_index: int, *, name: str) -> XAFrame:
         if run.header.transfer_syntax == JPEG_2000_LOSSLESS:
             require_same_coding(code, run.codes_around(frame_index))
         _require_plausible(run, frame_index, code, pixels)
-        run.require_not_doubled(frame_index)
+        run.require_not_doubled()
         doubts = _require_in_place(run, frame_index, pixels)
         warnings = tuple(
             Fault(file=name, row=frame_index, field=field, message=message, severity="warning")
