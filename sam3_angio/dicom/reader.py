@@ -22,12 +22,18 @@ from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
 from sam3_angio.dicom.alignment import require_aligned, require_no_hidden_shift
-from sam3_angio.dicom.codestream import JPEG_2000_LOSSLESS, require_same_coding
+from sam3_angio.dicom.codestream import (
+    JPEG_2000_LOSSLESS,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_SV1,
+    require_same_coding,
+)
 from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode, stored_pixels
 from sam3_angio.dicom.elements import DataSet, read_data_set
 from sam3_angio.dicom.header import RunHeader, run_header
 from sam3_angio.dicom.intact import CodedFrame, require_intact
 from sam3_angio.dicom.plausibility import (
+    require_level_rows,
     require_like_neighbours,
     require_no_zeroed_bytes,
     require_one_picture,
@@ -199,6 +205,8 @@ def _require_plausible(run: Run, frame_index: int, code: bytes, pixels: Pixels) 
         require_one_picture(pixels)
         require_no_zeroed_bytes(pixels, pictures, opening)
     require_like_neighbours(pixels, pictures, opening)
+    if run.header.transfer_syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
+        require_level_rows(pixels, pictures, opening)
 
 
 def _require_in_place(run: Run, frame_index: int, pixels: Pixels) -> list[tuple[str, str]]:
