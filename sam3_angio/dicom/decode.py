@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sam3_angio.dicom import codestream
 from sam3_angio.dicom.header import RunHeader
+from sam3_angio.dicom.quiet import without_messages_of_libjpeg
 from sam3_angio.dicom.structure import RLE
 from sam3_angio.dicom.tags import BIG_ENDIAN, DEFLATED, IMPLICIT, UnreadableError
 
@@ -133,7 +134,9 @@ def _jpeg_lossless(code: bytes, header: RunHeader) -> bytes:
     bits = header.bits_allocated, precision, precision - 1
     image.SetPixelFormat(gdcm.PixelFormat(1, *bits, 0))
     try:
-        return str(image.GetBuffer()).encode("utf-8", "surrogateescape")
+        with without_messages_of_libjpeg():
+            buffer = image.GetBuffer()
+        return str(buffer).encode("utf-8", "surrogateescape")
     except (RuntimeError, SystemError, ValueError):
         raise _failed("GDCM") from None
 
