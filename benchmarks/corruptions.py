@@ -45,6 +45,7 @@ from sam3_angio.checking.overlap import segment_coverage
 from sam3_angio.checking.picture import picture_findings
 from sam3_angio.dicom import read_frame
 from sam3_angio.dicom.display import display_8bit
+from sam3_angio.dicom.picture import PictureSettings, display_doubt, frame_picture
 from sam3_angio.dicom.spacing import object_spacing
 from sam3_angio.errors import DataError
 from sam3_angio.extraction import PLAUSIBLE_PX_PER_MM
@@ -57,7 +58,16 @@ from sam3_angio.manifest import fold_patient_id
 from sam3_angio.medis import contour_polygon, read_contour
 from sam3_angio.phantom.dataset import write_phantom
 
+#: As the check stretches frames without a window.
+PERCENTILES = (0.5, 99.5)
 LABELS = {"pseudo-label": COLUMNS[8], "mask": COLUMNS[11]}
+
+
+def times(name: str, factor: float) -> Callable[[pydicom.Dataset], float]:
+    """Return what gives a multiple of a run's element, or of 100 where it has none."""
+    return lambda run: round(factor * float(run.get(name) or 100), 3)
+
+
 ELEMENTS: dict[str, tuple[Any, ...]] = {
     "NumberOfFrames": (1, 7, 500),
     "Rows": (256, 511, 1024),
@@ -74,7 +84,10 @@ ELEMENTS: dict[str, tuple[Any, ...]] = {
     "DistanceSourceToDetector": (0, 300, 5000),
     "DistanceSourceToPatient": (100, 5000, -4),
     "EstimatedRadiographicMagnificationFactor": (0.1, 3, 9),
-    "WindowWidth": (0, -5),
+    "WindowWidth": (0, -5, times("WindowWidth", 1 / 13), times("WindowWidth", 10)),
+    "WindowCenter": (0, times("WindowCenter", 0.5), times("WindowCenter", 1.5)),
+    "RescaleSlope": (2,),
+    "RescaleIntercept": (times("WindowWidth", -0.46),),
     "PatientName": ("Other^Name",),
     "StudyDate": ("20200101",),
     "AccessionNumber": ("77",),
@@ -172,7 +185,7 @@ def product(place: Place, number: int) -> object:
             site.frame_index,
             run,
             frame.pixels.tobytes(),
-            frame.header.display,
+            display_8bit(frame, *PERCENTILES).tobytes(),
             frame.view or (site.primary_deg, site.secondary_deg),
             object_spacing(frame.header.geometry, scale),
             contour_polygon(contour).tolist() if contour else None,
@@ -334,7 +347,7 @@ def corrupt_run(path: Path, generator: random.Random) -> str:
     if value is None:
         delattr(run, name)
     else:
-        setattr(run, name, value)
+        setattr(run, name, value(run) if callable(value) else value)
     run.save_as(path)
     return f"run {name}"
 
@@ -386,18 +399,24 @@ def outcome(place: Place, number: int, clean: set[tuple[object, ...]], before: o
 
 
 def picture_finding(place: Place, number: int) -> bool:
-    """Compare a row's pseudo-label with its frame, as the check does unless told not to decode."""
+    """Look at a row's frame, and its pseudo-label, as the check does unless told not to decode."""
     site = read_site_table(place.table, "RAO+").rows[number]
     paths = SitePaths(map(parse_mapping, place.maps), base=place.export)
     run, tree = paths.find(site.dicom_path), paths.find(site.pseudo_label_path)
     notes = Notes(file="table", row=number)
-    if run and tree:
-        picture = display_8bit(read_frame(run, site.frame_index, name="run"), 0.5, 99.5)
+    if run is None:
+        return False
+    frame = read_frame(run, site.frame_index, name="run")
+    settings = PictureSettings(percentile_low=PERCENTILES[0], percentile_high=PERCENTILES[1])
+    try:
+        picture = frame_picture(run, frame, settings, name="run").picture
+    except DataError:
+        return True
+    if tree:
         files = LabelPaths(contour=paths.find(site.contour_path), mask=None, tree=tree)
-        labels = read_labels(files, picture.shape)
-        covered = segment_coverage(labels)
+        covered = segment_coverage(read_labels(files, picture.shape))
         picture_findings(picture, read_mask(tree).mask, notes, covered=covered)
-    return bool(notes.findings)
+    return bool(notes.findings or display_doubt(frame, settings))
 
 
 def judged(

@@ -5,27 +5,45 @@ frame of every third run, damages its pixels in five ways, one at a time (16 or 
 random, four rows exchanged), and asks the checks of a decoded picture: of the whole frame, and
 inside the opening that its shutter leaves. It counts what each finds, what each refuses of the
 intact frames, and for how many of those each looks at the neighbours.
+
+Then it flips ``--flips`` single bits of the same frames' code, one at a time, anywhere behind the
+headers and, separately, in its last 600 bytes, reads the frame, and counts what is refused, what
+gives the same picture, and what passes; of the last, by how much pixels differ at the most, as a
+share of the largest value, and how many of them do.
 """
 
 from __future__ import annotations
 
+import statistics
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
+from pydicom.uid import UID
 from result_table import show_table
 
-from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, decode
-from sam3_angio.dicom.plausibility import require_like_neighbours, require_no_zeroed_bytes
+from sam3_angio.dicom import read_frame
+from sam3_angio.dicom.codestream import JPEG_LOSSLESS, JPEG_LOSSLESS_SV1
+from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode
+from sam3_angio.dicom.plausibility import (
+    require_level_rows,
+    require_like_neighbours,
+    require_no_zeroed_bytes,
+)
 from sam3_angio.dicom.reader import Run, opened_run
 from sam3_angio.dicom.shutter import WHOLE, Opening, opening_of
 from sam3_angio.dicom.tags import UnreadableError
+from sam3_angio.errors import DataError
 
 COLUMNS = ("frame", "n", "whole: refused", "opening: refused", "only by one", "whole: neighbours",
            "opening: neighbours")  # fmt: skip
+
+FLIP_COLUMNS = ("bits flipped", "n", "refused", "same", "passed", "largest change", "pixels")
 
 
 def damaged(pixels: Pixels, random: np.random.Generator) -> Iterator[tuple[str, Pixels]]:
@@ -57,9 +75,61 @@ def refused(
         if run.header.transfer_syntax in WITHOUT_SIZE:
             require_no_zeroed_bytes(pixels, neighbours, opening)
         require_like_neighbours(pixels, neighbours, opening)
+        if run.header.transfer_syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
+            require_level_rows(pixels, neighbours, opening)
     except UnreadableError:
         return True, bool(looks)
     return False, bool(looks)
+
+
+@dataclass(slots=True)
+class Flips:
+    """What became of flipped bits."""
+
+    refused: int = 0
+    same: int = 0
+    largest: list[float] = field(default_factory=list)
+    pixels: list[int] = field(default_factory=list)
+
+    def cells(self) -> tuple[str, ...]:
+        """Return what is shown of them."""
+        passed = len(self.largest)
+        total = self.refused + self.same + passed
+        worst = f"{max(self.largest):.1%}" if passed else "–"
+        usual = f"{statistics.median(self.pixels):.0f}" if passed else "–"
+        return (*map(str, (total, self.refused, self.same, passed)), worst, usual)
+
+
+def flip(path: Path, count: int, random: np.random.Generator, found: dict[str, Flips]) -> None:
+    """Read one run's middle frame with single bits of its code flipped."""
+    with opened_run(path) as run:
+        index, syntax = run.header.frames // 2, UID(run.header.transfer_syntax).name.split(",")[0]
+        if not codec(run.header.transfer_syntax).encapsulated:
+            return
+        (fragment,) = run.frames.frames[index]
+        intact, most = decode(run.code(index), run.header), (1 << run.header.bits_stored) - 1
+    content = bytearray(path.read_bytes())
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder, "run.dcm")
+        for where, first in (("anywhere", 70), ("last 600 bytes", fragment.size - 600)):
+            flips = found.setdefault(f"{syntax}, {where}", Flips())
+            for _ in range(count):
+                place = fragment.offset + int(random.integers(first, fragment.size - 4))
+                bit = 1 << int(random.integers(8))
+                content[place] ^= bit
+                copy.write_bytes(content)
+                content[place] ^= bit
+                try:
+                    pixels = read_frame(copy, index, name="run").pixels
+                except DataError:
+                    flips.refused += 1
+                    continue
+                difference = np.abs(pixels.astype(int) - intact)
+                if difference.any():
+                    flips.largest.append(difference.max() / most)
+                    flips.pixels.append(np.count_nonzero(difference))
+                else:
+                    flips.same += 1
 
 
 def judge(path: Path, random: np.random.Generator, found: dict[str, Counter[str]]) -> None:
@@ -82,14 +152,21 @@ def main(
     data: Annotated[Path, typer.Option(help="Folder with runs.")] = Path("data"),
     every: Annotated[int, typer.Option(help="Take every so many runs.")] = 3,
     seed: Annotated[int, typer.Option(help="Of the damage.")] = 5,
+    flips: Annotated[int, typer.Option(help="Bits to flip in each frame, twice.")] = 4,
     markdown: Annotated[bool, typer.Option(help="Print a Markdown table.")] = False,
 ) -> None:
     """Count damaged frames that are found."""
     random, found = np.random.default_rng(seed), dict[str, Counter[str]]()
-    for path in sorted(data.rglob("*.dcm"))[::every]:
+    runs = sorted(data.rglob("*.dcm"))[::every]
+    for path in runs:
         judge(path, random, found)
     rows = [(kind, *(str(counts[name]) for name in COLUMNS[1:])) for kind, counts in found.items()]
     show_table("Frames that are refused", COLUMNS, rows, markdown=markdown)
+    flipped: dict[str, Flips] = {}
+    for path in runs:
+        flip(path, flips, random, flipped)
+    cells = [(kind, *flipped[kind].cells()) for kind in sorted(flipped)]
+    show_table("Bits that are flipped", FLIP_COLUMNS, cells, markdown=markdown)
 
 
 if __name__ == "__main__":

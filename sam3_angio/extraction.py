@@ -32,7 +32,7 @@ from sam3_angio.children import end_with_parent
 from sam3_angio.dicom import XAFrame, read_frame
 from sam3_angio.dicom.burned_in import Blanked, Blanking
 from sam3_angio.dicom.display import display_kind
-from sam3_angio.dicom.picture import PictureSettings, frame_picture
+from sam3_angio.dicom.picture import DISPLAY_FIELD, PictureSettings, display_doubt, frame_picture
 from sam3_angio.dicom.spacing import contradicts, object_spacing
 from sam3_angio.errors import DataError, Fault, Severity
 from sam3_angio.files import replacing, sha256
@@ -49,6 +49,8 @@ PLAUSIBLE_PX_PER_MM = (1.0, 20.0)
 
 #: What a warning of burned-in text is about.
 TEXT_FIELD = "PixelData (7FE0,0010)"
+#: Elements that warnings about pictures name.
+PICTURE_FIELDS = frozenset({TEXT_FIELD, DISPLAY_FIELD})
 
 _SECONDS_A_FRAME = 60
 _MEMORY_BYTES = 8 << 30
@@ -287,7 +289,12 @@ def _extract_frame(
     Image.fromarray(picture.picture).save(folder / f"{row.frame_id}.png")
     return FrameResult(
         geometry=_geometry(row, frame, calibration, picture),
-        faults=(*frame.warnings, *warnings, *_text_left(row, picture)),
+        faults=(
+            *frame.warnings,
+            *warnings,
+            *_text_left(row, picture),
+            *_odd_display(row, frame, settings),
+        ),
         angle_difference_deg=_angle_difference_deg(row.view, frame.view),
     )
 
@@ -298,6 +305,13 @@ def _picture_settings(settings: ExtractionSettings) -> PictureSettings:
         percentile_high=settings.percentile_high,
         blanking=settings.blanking,
     )
+
+
+def _odd_display(row: ManifestRow, frame: XAFrame, settings: ExtractionSettings) -> list[Fault]:
+    """Warn of a window that hides much of the picture."""
+    doubt = display_doubt(frame, _picture_settings(settings))
+    fix = "Look at the frame; WindowCenter, WindowWidth or the rescaling may be wrong."
+    return [_fault(row, DISPLAY_FIELD, doubt, fix, warning=True)] if doubt else []
 
 
 def _text_left(row: ManifestRow, picture: Blanked) -> list[Fault]:

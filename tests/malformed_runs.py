@@ -165,6 +165,32 @@ def frame_doubled_and_another_missing(syntax):
     return _with_frames(syntax, (codes(syntax)[0], *codes(syntax)[:-1]))
 
 
+def _with_copy(syntax, place, of):
+    frames = list(codes(syntax))
+    frames[place] = frames[of]
+    return _with_frames(syntax, frames, has_table=True)
+
+
+@malformed
+def wanted_frame_replaced_by_the_next(syntax):
+    return _with_copy(syntax, WANTED, WANTED + 1)
+
+
+@malformed
+def wanted_frame_replaced_by_the_last_but_one(syntax):
+    return _with_copy(syntax, WANTED, WANTED - 2)
+
+
+@malformed
+def last_frame_replaced_by_the_wanted(syntax):
+    return _with_copy(syntax, -1, WANTED)
+
+
+@malformed
+def first_frame_missing_and_the_last_doubled(syntax):
+    return _with_frames(syntax, (*codes(syntax)[1:], codes(syntax)[-1]))
+
+
 @malformed
 def number_of_frames_one_too_many(syntax):
     return xa_bytes(good(syntax, NumberOfFrames=7))

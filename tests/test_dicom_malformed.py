@@ -14,6 +14,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from xa_files import xa_bytes
 
 from sam3_angio.dicom import read_frame
+from sam3_angio.dicom.quiet import without_messages_of_libjpeg
 from sam3_angio.errors import DataError
 
 # A description that is wrong and yet cannot change a pixel.
@@ -53,6 +54,15 @@ def test_a_malformed_run_is_refused_or_read_rightly(tmp_path, name):
         tracemalloc.stop()
     assert time.monotonic() - started < 20
     assert peak < 50 * 2**20
+
+
+def test_a_damaged_jpeg_prints_nothing_and_what_others_print_is_kept(tmp_path, capfd):
+    with pytest.raises(DataError):
+        _read(tmp_path, CASES["half_a_frame_with_an_end_marker-jpeg"]())
+    assert capfd.readouterr().err == ""
+    with without_messages_of_libjpeg():
+        os.write(2, b"Corrupt JPEG data: 3 extraneous bytes\nkept\n")
+    assert capfd.readouterr().err == "kept\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes")

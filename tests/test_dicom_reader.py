@@ -219,6 +219,26 @@ def test_a_frame_of_which_most_is_noise_is_refused(tmp_path, syntax, bits):
         read_frame(path, 1, name="run")
 
 
+@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda uid: uid.name)
+@pytest.mark.parametrize(("place", "of"), [(2, 3), (2, 0), (5, 1), (5, 4)])
+def test_a_frame_that_is_a_copy_of_another_is_refused(tmp_path, place, of, syntax):
+    run = pictures(bits=12)
+    run[place] = run[of]
+    path = write_run(tmp_path / "run.dcm", run, 12, syntax)
+    with pytest.raises(DataError, match="same picture"):
+        read_frame(path, 2, name="run")
+
+
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda uid: uid.name)
+def test_black_frames_before_and_after_the_beam_may_be_alike(tmp_path, syntax, bits):
+    run = pictures(7, bits=bits)
+    run[[0, 1, 6]] = 0
+    path = write_run(tmp_path / "run.dcm", run, bits, syntax)
+    for index in range(2, 6):
+        assert np.array_equal(read_frame(path, index, name="run").pixels, run[index])
+
+
 @pytest.mark.parametrize("bits", [14, 16])
 def test_frames_of_different_brightness_are_compared_on_one_scale(tmp_path, bits):
     run = pictures(bits=bits) // 2

@@ -22,7 +22,7 @@ from sam3_angio.checking.label_set import LabelPaths, read_labels
 from sam3_angio.checking.overlap import segment_coverage
 from sam3_angio.checking.picture import picture_findings
 from sam3_angio.errors import Fault
-from sam3_angio.extraction import TEXT_FIELD, ExtractionSettings, read_runs
+from sam3_angio.extraction import PICTURE_FIELDS, ExtractionSettings, read_runs
 from sam3_angio.intake.conflicts import SurveyedRow
 from sam3_angio.intake.importing import manifest_row
 from sam3_angio.manifest import ManifestRow
@@ -78,7 +78,7 @@ def frame_findings(
         fault
         for result in results
         for fault in result.faults
-        if fault.severity == "error" or fault.field == TEXT_FIELD
+        if fault.severity == "error" or fault.field in PICTURE_FIELDS
     ]
     return [*(_of_row(table, named, fault) for fault in faults), *chain.from_iterable(labels)]
 

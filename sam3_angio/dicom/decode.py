@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from sam3_angio.dicom import codestream
 from sam3_angio.dicom.header import RunHeader
+from sam3_angio.dicom.quiet import without_messages_of_libjpeg
 from sam3_angio.dicom.structure import RLE
 from sam3_angio.dicom.tags import BIG_ENDIAN, DEFLATED, IMPLICIT, UnreadableError
 
@@ -93,13 +94,18 @@ def decode(code: bytes, header: RunHeader) -> Pixels:
     if found != header.frame_bytes:
         message = f"the decoded frame has {found} bytes, expected {header.frame_bytes}."
         raise UnreadableError("PixelData (7FE0,0010)", message, "The frame is damaged.")
-    byte_order: Literal["<", ">"] = ">" if header.transfer_syntax == BIG_ENDIAN else "<"
-    stored = np.frombuffer(content, header.dtype.newbyteorder(byte_order))
-    pixels: Pixels = stored.reshape(header.rows, header.columns).astype(header.dtype, copy=False)
+    pixels: Pixels = stored_pixels(content, header).reshape(header.rows, header.columns)
     if header.bits_stored < header.bits_allocated and int(pixels.max()) >> header.bits_stored:
         message = f"values need more than the {header.bits_stored} bits that BitsStored says."
         raise UnreadableError("BitsStored (0028,0101)", message, "The header is wrong.")
     return pixels
+
+
+def stored_pixels(content: Stored, header: RunHeader) -> Pixels:
+    """Return the stored values of some decoded bytes, in the machine's byte order; ``(N,)``."""
+    byte_order: Literal["<", ">"] = ">" if header.transfer_syntax == BIG_ENDIAN else "<"
+    stored = np.frombuffer(content, header.dtype.newbyteorder(byte_order))
+    return stored.astype(header.dtype, copy=False)
 
 
 def _failed(decoder: str) -> UnreadableError:
@@ -128,7 +134,9 @@ def _jpeg_lossless(code: bytes, header: RunHeader) -> bytes:
     bits = header.bits_allocated, precision, precision - 1
     image.SetPixelFormat(gdcm.PixelFormat(1, *bits, 0))
     try:
-        return str(image.GetBuffer()).encode("utf-8", "surrogateescape")
+        with without_messages_of_libjpeg():
+            buffer = image.GetBuffer()
+        return str(buffer).encode("utf-8", "surrogateescape")
     except (RuntimeError, SystemError, ValueError):
         raise _failed("GDCM") from None
 

@@ -139,7 +139,7 @@ def _transfer_syntax(source: ByteSource) -> str:
     return text
 
 
-def require_end(data_set: DataSet, position: int) -> None:
+def require_end(data_set: DataSet, position: int) -> int:
     """Refuse a file in which something else than elements or zeros follows the pixels.
 
     Bytes that were added before shift the pixels and come out here.
@@ -150,6 +150,11 @@ def require_end(data_set: DataSet, position: int) -> None:
     position : int
         End of the pixels in its source.
 
+    Returns
+    -------
+    int
+        Bytes of zeros that follow, of no element.
+
     Raises
     ------
     UnreadableError
@@ -159,13 +164,14 @@ def require_end(data_set: DataSet, position: int) -> None:
     source.seek(position)
     rest = source.read_up_to(_MAX_PADDING_BYTES)
     if not any(rest) and len(rest) < _MAX_PADDING_BYTES:
-        return
+        return len(rest)
     source.seek(position)
     try:
         _parser(source, data_set.transfer_syntax).skip_to_end()
     except UnreadableError:
         message = "what follows the pixels is no DICOM: bytes were added or lost before."
         raise UnreadableError(tag_text(PIXEL_DATA), message, "Export the run again.") from None
+    return 0
 
 
 def _parser(source: ByteSource, transfer_syntax: str) -> _Parser:

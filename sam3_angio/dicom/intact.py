@@ -3,8 +3,12 @@
 Decoders go on after damage: sixteen zeroed bytes inside a lossless JPEG frame give half a picture
 of nonsense without a word. But a lossless code is unique. In JPEG each sample has one code, so the
 picture tells how many bits it took, and a damaged frame has another number of them. In JPEG 2000 a
-picture that was read from damaged bytes is written to other bytes. JPEG-LS needs no such check:
-its context carries damage to the end of the frame, where CharLS finds it.
+picture that was read from damaged bytes is written to other bytes.
+
+In JPEG-LS nothing like that is possible: whatever bits can be decoded to the end are those that
+the decoded picture is encoded to, damaged or not. The code's context carries damage to the end of
+the frame, where CharLS finds it, unless the end is near: a bit that is flipped in the last two
+rows or so of what is not blank changes the rest of them by little, and passes.
 """
 
 from __future__ import annotations

@@ -29,6 +29,12 @@ from sam3_angio.dicom.tags import UnreadableError
 
 Neighbours = Callable[[], Sequence[Pixels]]
 
+#: How many pictures may lie in one frame, of how many rows, and how much more alike rows at the
+#: distance of a picture are than at others.
+_MOST_PARTS, _LEAST_HEIGHT_PX, _ALIKE = 16, 32, 0.6
+#: How much more than usual two rows differ where one picture ends and the next begins.
+_ENDS_TIMES = 2.5
+
 #: Pixels of a row that are judged together; half of the shortest damage that is looked for.
 STRETCH_PX = 8
 
@@ -46,6 +52,11 @@ _NOISY_TIMES = 3.0
 _PENUMBRA_PX = 4
 #: ... and by at most this many times what it does to the middle one of the row's stretches.
 _PENUMBRA_TIMES = 2.5
+
+#: The rest of a row is offset if it differs from those beside it by this many times what is usual,
+#: and they from the rows beyond by half as much, to within this share.
+_OFFSET_TIMES, _SHARPNESS = 7.0, 0.25
+_LEAST_ROWS = 16
 
 #: What sixteen lost bytes leave of 16-bit pixels at the least.
 _ZEROS_IN_A_ROW = 6
@@ -98,6 +109,42 @@ def require_width(pixels: Pixels) -> None:
         if fits:
             message = f"rows look {width} pixels wide, but Columns says {columns}."
             raise UnreadableError("Columns (0028,0011)", message, "Rows and Columns are wrong.")
+
+
+def require_one_picture(pixels: Pixels) -> None:
+    """Refuse an uncompressed frame that is several of a run, one below the other.
+
+    Pictures of a run are alike, so rows at the distance of a picture are, and more so than those a
+    little nearer or farther; and where one ends and the next begins, rows differ or are blank.
+
+    Raises
+    ------
+    UnreadableError
+        If the frame repeats itself from top to bottom.
+    """
+    (rows, columns), flat = pixels.shape, pixels.ravel()
+    for parts in range(2, _MOST_PARTS + 1):
+        height = rows // parts
+        if rows % parts or height < _LEAST_HEIGHT_PX:
+            continue
+        here, off = _difference_at(flat, height * columns), height // 8 * columns
+        is_alike = all(
+            here < _ALIKE * _difference_at(flat, height * columns + step) for step in (off, -off)
+        )
+        if is_alike and _ends_at(pixels, range(height, rows, height)):
+            message = f"the frame is {parts} pictures of {height} rows, but Rows says {rows}."
+            raise UnreadableError("Rows (0028,0010)", message, "Rows and NumberOfFrames are wrong.")
+
+
+def _ends_at(pixels: Pixels, rows: Sequence[int]) -> bool:
+    """Tell whether each of some rows can be the first of a picture."""
+    usual = _difference_at(pixels.ravel(), pixels.shape[1])
+    for row in rows:
+        above, here = pixels[row - 1].astype(np.int32), pixels[row].astype(np.int32)
+        is_blank = np.ptp(above) == 0 and np.ptp(here) == 0
+        if not is_blank and float(np.abs(here - above).mean()) < _ENDS_TIMES * usual:
+            return False
+    return True
 
 
 @lru_cache(maxsize=8)
@@ -165,6 +212,56 @@ def require_like_neighbours(
         theirs = [_oddness(other, spare_bits)[odd] for other in others]
         alone &= np.min(theirs, axis=0) < oddness[odd] / 4
     _refuse_rows(np.nonzero(odd)[0][alone], opening)
+
+
+def require_level_rows(pixels: Pixels, neighbours: Neighbours, opening: Opening = WHOLE) -> None:
+    """Refuse a frame in which the rest of one row is brighter or darker than the rows beside it.
+
+    In lossless JPEG each sample is predicted from the one before. A flipped bit adds the same to
+    all that follow in the row, and to no other row; what a picture shows is not as sharp.
+
+    Parameters
+    ----------
+    pixels, neighbours, opening
+        As in :func:`require_like_neighbours`.
+
+    Raises
+    ------
+    UnreadableError
+        If the frames before and after have no such row.
+    """
+    pixels = pixels[opening]
+    if len(pixels) < _LEAST_ROWS or pixels.shape[1] < STRETCH_PX:
+        return
+    spare_bits = max(int(pixels.max()).bit_length() - _NARROW_BITS, 0)
+    sums = _signed_sums(pixels, spare_bits)
+    odd = _offset_rows(sums)
+    others = neighbours() if odd.any() else []
+    for other in others:
+        odd &= _offset_rows(sums - _signed_sums(other[opening], spare_bits))
+    if others:
+        _refuse_rows(np.flatnonzero(odd), opening)
+
+
+def _signed_sums(pixels: Pixels, spare_bits: int) -> NDArray[np.int32]:
+    sums: NDArray[np.int32] = _stretch_sums(_narrow(pixels, spare_bits)).astype(np.int32)
+    return sums
+
+
+def _offset_rows(sums: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Find rows of which the rest, from some stretch on, is level with neither row beside it.
+
+    The rows beside one that is offset are bent the other way by half as much.
+    """
+    rest = np.cumsum(sums[:, ::-1], axis=1)
+    bend = 2 * rest[1:-1] - rest[:-2] - rest[2:]
+    usual = np.maximum(np.abs(bend).mean(axis=0), 1)
+    here, sharp = bend[1:-1], np.abs(bend[1:-1]) * _SHARPNESS
+    is_alone = np.abs(2 * bend[:-2] + here) <= 2 * sharp
+    is_alone &= np.abs(2 * bend[2:] + here) <= 2 * sharp
+    found = np.zeros(len(sums), dtype=bool)
+    found[2:-2] = (is_alone & (np.abs(here) > _OFFSET_TIMES * usual)).any(axis=1)
+    return found
 
 
 def require_no_zeroed_bytes(

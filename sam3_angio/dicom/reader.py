@@ -12,28 +12,41 @@ from __future__ import annotations
 
 import stat
 import statistics
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 from sam3_angio.acquisition import ViewAngle
-from sam3_angio.dicom.codestream import JPEG_2000_LOSSLESS, require_same_coding
-from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode
+from sam3_angio.dicom.alignment import require_aligned, require_no_hidden_shift
+from sam3_angio.dicom.codestream import (
+    JPEG_2000_LOSSLESS,
+    JPEG_LOSSLESS,
+    JPEG_LOSSLESS_SV1,
+    require_same_coding,
+)
+from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode, stored_pixels
 from sam3_angio.dicom.elements import DataSet, read_data_set
 from sam3_angio.dicom.header import RunHeader, run_header
 from sam3_angio.dicom.intact import CodedFrame, require_intact
 from sam3_angio.dicom.plausibility import (
+    require_level_rows,
     require_like_neighbours,
     require_no_zeroed_bytes,
+    require_one_picture,
     require_picture,
     require_width,
 )
 from sam3_angio.dicom.shutter import opening_of
 from sam3_angio.dicom.structure import FrameMap, frame_map
-from sam3_angio.dicom.tags import UnreadableError
+from sam3_angio.dicom.tags import DEFLATED, UnreadableError
 from sam3_angio.errors import DataError, Fault
+
+#: Fewer values in a sample of a frame's bytes are those of a blank picture.
+_FEW_VALUES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +86,12 @@ class Run:
         """Return a frame as stored."""
         return self.frames.read(self.data_set.source, frame_index)
 
+    def pixels_at(self, start: int, count: int) -> Pixels:
+        """Return so many pixels of an uncompressed run, counted over all frames."""
+        source, size = self.data_set.source, self.header.dtype.itemsize
+        source.seek(self.data_set.pixel_offset + start * size)
+        return stored_pixels(source.read(count * size), self.header)
+
     def neighbours(self, frame_index: int) -> list[CodedFrame]:
         """Return the frames before and after, or the two nearest ones at an end of the run.
 
@@ -90,22 +109,29 @@ class Run:
         nearest = range(first, min(first + 3, self.header.frames))
         return [self.code(other) for other in nearest if other != frame_index]
 
-    def require_not_doubled(self, frame_index: int) -> None:
-        """Refuse a run in which a frame up to the wanted one is stored twice.
+    def require_not_doubled(self) -> None:
+        """Refuse a run in which a frame is stored twice, wherever.
 
-        Frames with noise never repeat, so a copy stands for a frame that is lost, and those after
-        it are shifted. Frames before the beam is on may be alike: they are all but empty.
+        Frames with noise never repeat, so a copy stands for a frame that is lost, and those before
+        or after it may be shifted: which, the run does not tell. Frames without a beam may be
+        alike: they are all but empty, or of few values.
         """
         sizes = [sum(part.size for part in group) for group in self.frames.frames]
-        usual = statistics.median(sizes)
-        sample = cache(self._sample)
-        for second in range(1, frame_index + 1):
-            if sizes[second] != sizes[second - 1] or sizes[second] < usual / 4:
-                continue
-            if sample(second) != sample(second - 1) or len(set(sample(second))) < 8:
-                continue
-            if self.code(second) == self.code(second - 1):
-                message = f"frames {second - 1} and {second} are the same picture."
+        usual, often = statistics.median(sizes), Counter(sizes)
+        alike: dict[tuple[int, bytes], list[int]] = defaultdict(list)
+        for index, size in enumerate(sizes):
+            if often[size] > 1 and size >= usual / 4:
+                alike[size, self._sample(index)].append(index)
+        for (_size, sample), indices in alike.items():
+            if len(indices) > 1 and len(set(sample)) >= _FEW_VALUES:
+                self._require_different(indices)
+
+    def _require_different(self, indices: Sequence[int]) -> None:
+        seen: dict[bytes, int] = {}
+        for index in indices:
+            other = seen.setdefault(sha256(self.code(index)).digest(), index)
+            if other != index:
+                message = f"frames {other} and {index} are the same picture."
                 fix = "One stands in another's place; export the run again."
                 raise UnreadableError("PixelData (7FE0,0010)", message, fix)
 
@@ -149,10 +175,11 @@ def read_frame(path: Path, frame_index: int, *, name: str) -> XAFrame:
         if run.header.transfer_syntax == JPEG_2000_LOSSLESS:
             require_same_coding(code, run.codes_around(frame_index))
         _require_plausible(run, frame_index, code, pixels)
-        run.require_not_doubled(frame_index)
+        run.require_not_doubled()
+        doubts = _require_in_place(run, frame_index, pixels)
         warnings = tuple(
             Fault(file=name, row=frame_index, field=field, message=message, severity="warning")
-            for field, message in run.header.warnings
+            for field, message in (*run.header.warnings, *doubts)
         )
         return XAFrame(
             pixels=pixels,
@@ -175,8 +202,26 @@ def _require_plausible(run: Run, frame_index: int, code: bytes, pixels: Pixels) 
     require_intact(code, pixels, run.header, coded)
     if run.header.transfer_syntax in WITHOUT_SIZE:
         require_width(pixels)
+        require_one_picture(pixels)
         require_no_zeroed_bytes(pixels, pictures, opening)
     require_like_neighbours(pixels, pictures, opening)
+    if run.header.transfer_syntax in (JPEG_LOSSLESS, JPEG_LOSSLESS_SV1):
+        require_level_rows(pixels, pictures, opening)
+
+
+def _require_in_place(run: Run, frame_index: int, pixels: Pixels) -> list[tuple[str, str]]:
+    """Ask of uncompressed pixels whether they are where the frame is; return what is doubtful.
+
+    Damage inside a deflated stream is found where it is inflated, and reading it twice is slow.
+    """
+    if codec(run.header.transfer_syntax).encapsulated or run.header.transfer_syntax == DEFLATED:
+        return []
+    doubts = require_aligned(pixels, frame_index, run.header, run.pixels_at)
+    if run.frames.zeros_behind:
+        opening = opening_of(pixels, run.header.shutter)
+        size, columns = run.header.frames * pixels.size, pixels.shape[1]
+        require_no_hidden_shift(pixels, run.pixels_at(size - columns, columns), opening)
+    return [("PixelData (7FE0,0010)", doubt) for doubt in doubts]
 
 
 def read_run_header(path: Path, *, name: str) -> RunHeader:

@@ -46,16 +46,34 @@ def opening_of(pixels: Pixels, shutter: Shutter | None) -> Opening:
 
 def _free(pixels: Pixels, shutter: Shutter, wider: int) -> Opening:
     """Return what lies between the edges; `wider` by 1 if the edges are free themselves."""
-
-    def between(first: int, last: int, size: int) -> slice:
-        begin, end = first - wider, last - 1 + wider
-        return slice(min(max(begin, 0), size), min(max(end, 0), size))
-
     rows, columns = pixels.shape
     return (
-        between(shutter.upper, shutter.lower, rows),
-        between(shutter.left, shutter.right, columns),
+        _between(shutter.upper, shutter.lower, rows, wider),
+        _between(shutter.left, shutter.right, columns, wider),
     )
+
+
+def covered(shutter: Shutter, size: int, axis: int, wider: int) -> NDArray[np.bool_]:
+    """Return which rows (axis 0) or columns (axis 1) the blades cover.
+
+    Parameters
+    ----------
+    shutter : Shutter
+    size : int
+        Number of rows or columns.
+    axis : {0, 1}
+    wider : {0, 1}
+        1 if the edges are free themselves.
+    """
+    lines = np.ones(size, dtype=bool)
+    ends = (shutter.upper, shutter.lower) if axis == 0 else (shutter.left, shutter.right)
+    lines[_between(*ends, size, wider)] = False
+    return lines
+
+
+def _between(first: int, last: int, size: int, wider: int) -> slice:
+    begin, end = first - wider, last - 1 + wider
+    return slice(min(max(begin, 0), size), min(max(end, 0), size))
 
 
 def _not_blank(pixels: Pixels) -> Opening:

@@ -44,9 +44,18 @@ class Fragment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FrameMap:
-    """Fragments of each frame, in the order of the run; one fragment a frame where it is native."""
+    """Where the frames of a run lie.
+
+    Attributes
+    ----------
+    frames : tuple of tuple of Fragment
+        Fragments of each frame, in the order of the run; one a frame where it is native.
+    zeros_behind : int
+        Bytes of zeros behind native pixels that no element announces.
+    """
 
     frames: tuple[tuple[Fragment, ...], ...]
+    zeros_behind: int = 0
 
     def read(self, source: ByteSource, frame_index: int) -> bytes:
         """Return the bytes of one frame."""
@@ -97,13 +106,14 @@ def _native(data_set: DataSet, header: RunHeader) -> FrameMap:
     if end > data_set.source.size:
         message = f"the file ends {end - data_set.source.size} bytes too early."
         raise UnreadableError(_FIELD, message, "Copy the run again from its source.")
-    require_end(data_set, end)
+    zeros = require_end(data_set, end) - found % 2  # a value of odd length is padded
     size = header.frame_bytes
     return FrameMap(
         frames=tuple(
             (Fragment(offset=data_set.pixel_offset + k * size, size=size, starts_frame=True),)
             for k in range(header.frames)
-        )
+        ),
+        zeros_behind=max(zeros, 0),
     )
 
 
