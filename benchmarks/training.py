@@ -30,8 +30,7 @@ model. The loss is that of eight frames before the first step and after each rou
 precision and with masks at all pixels in whatever way was trained: a way that is faster and learns
 less shows it there. It is of steps, not of frames: with two frames a step twice as many were seen.
 Ratios that are reported must come from an idle machine: shared caches and memory make them wander
-by a fifth. Where one frame is what is set, two pairs of ways are the same training, and show how
-much.
+by a fifth. Where one frame is what is set, several ways are the same training, and show how much.
 """
 
 from __future__ import annotations
