@@ -14,7 +14,7 @@ from sam3_angio.errors import DataError
 from sam3_angio.qca import measure, profile_from_frame
 from sam3_angio.qca.frame import BLUR_MM, _doubt
 from sam3_angio.qca.parts import one_vessel
-from sam3_angio.qca.smooth_path import cheapest_path, smoothed
+from sam3_angio.qca.smooth_path import adapted, cheapest_path, smoothed
 from sam3_angio.qca.tube_model import Darkness, background, candidates, misfit
 
 SIDE = 120
@@ -80,6 +80,27 @@ def test_a_coarse_mask_on_a_noisy_frame_gives_the_known_diameters(
     assert result.mld_mm == pytest.approx((1 - stenosis) * healthy_mm, abs=0.3)
     assert result.rvd_mm == pytest.approx(healthy_mm, abs=0.3)
     assert result.mld_px == pytest.approx(((SIDE - 1) / 2, (SIDE - 1) / 2), abs=6)
+
+
+@pytest.mark.parametrize(("healthy_mm", "lesion_mm"), [(3.0, 4.0), (3.0, 6.0), (4.0, 4.0)])
+def test_a_lesion_hardly_longer_than_the_vessel_is_wide_keeps_its_depth(
+    healthy_mm: float, lesion_mm: float
+) -> None:
+    errors = []
+    for seed in range(3):
+        chord, mask = vessel(healthy_mm, 0.6, 20.0 + 50 * seed, lesion_mm)
+        frame = picture(chord, noise=2.0, seed=seed)
+        result = measure(profile_from_frame(frame, on_raster(mask, 4), SPACING))
+        errors.append(result.mld_mm - 0.4 * healthy_mm)
+        assert len(result.lesions) == 1
+    assert np.mean(errors) == pytest.approx(0, abs=0.15)
+
+
+def test_a_healthy_vessel_is_as_smooth_as_the_noise_allows() -> None:
+    chord, mask = vessel(3.0, 0.0, 33.0)
+    profile = profile_from_frame(picture(chord, seed=4), on_raster(mask, 4), SPACING)
+    assert np.nanstd(profile.diameter_mm) < 0.08
+    assert np.nanmean(profile.diameter_mm) == pytest.approx(3.0, abs=0.06)
 
 
 def test_a_lumen_narrower_than_the_blur_is_told_by_its_darkness() -> None:
@@ -228,3 +249,25 @@ def test_the_cheapest_path_is_that_of_all_paths(steps: tuple[int, int]) -> None:
 def test_smoothing_keeps_a_straight_line() -> None:
     line = np.linspace(1, 4, 20)
     assert smoothed(line, np.linspace(0.1, 2, 20), 1e4) == pytest.approx(line)
+    assert adapted(line, np.linspace(0.1, 2, 20), (1.0, 1e4), (0.01, 2.0)) == pytest.approx(line)
+
+
+def test_smoothing_solves_its_normal_equations() -> None:
+    generator = np.random.default_rng(3)
+    values, precision = generator.normal(size=9), generator.uniform(0.5, 2, 9)
+    stiffness = generator.uniform(1, 5, 7)
+    bend = np.diff(np.eye(9), 2, axis=0)
+    matrix = np.diag(precision) + bend.T @ np.diag(stiffness) @ bend
+    expected = np.linalg.solve(matrix, precision * values)
+    assert smoothed(values, precision, stiffness) == pytest.approx(expected)
+
+
+def test_adapting_smooths_noise_and_keeps_a_dip() -> None:
+    place = np.arange(200.0)
+    noise = 0.02 * np.random.default_rng(0).standard_normal(200)
+    dip = np.where(np.abs(place - 100) < 9, (1 + np.cos(np.pi * (place - 100) / 9)) / 2, 0.0)
+    values, ones = 3 - 1.8 * dip + noise, np.ones(200)
+    curve = adapted(values, ones, (1.0, 1000.0), (0.005, 2.0))
+    assert curve.min() == pytest.approx(1.2, abs=0.06)
+    assert smoothed(values, ones, 1000.0).min() > 1.4
+    assert np.std(curve[:80] - 3) < 0.01

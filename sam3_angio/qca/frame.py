@@ -57,12 +57,14 @@ WIDE = 40.0
 MOST_STEPS = (12, 1)
 """Largest change from row to row, in steps of diameter and of place: the flank of a tight lesion
 that is as long as the vessel is wide falls by 2.5 mm a mm."""
-STIFFNESS = (0.01, 0.3)
+STIFFNESS = (0.03, 0.3)
 """Price of a squared step of diameter and of place, in log likelihood."""
-BENDING = 300.0
-"""Stiffness of the final profile against bending; in blurs."""
-NOISE_BEND = 0.01
-"""Second difference of it, in millimetres, beyond which a bend may be a lesion's."""
+BENDING = (0.35, 120.0)
+"""Stiffness of the final profile against bending, relative to the typical row's precision: when
+bends are looked for, and where there is none."""
+NOISE = (0.006, 2.0)
+"""Second difference of it, in millimetres, beyond which a bend may be a lesion's, and rows over
+which it is averaged."""
 ROUNDS = 3
 DOUBT_ROWS = 2.0
 """Standard deviation of the Gaussian over rows in which one tube's misfit is averaged."""
@@ -321,5 +323,15 @@ def _refined(cost: FloatArray, path: NDArray[np.intp], tubes: Candidates) -> Flo
     shift = np.clip((below - above) / (2 * curvature), -1, 1)
     diameter = tubes.diameter_mm[index] + step_mm * shift
     precision = curvature / DIAMETER_STEP**2
-    profile = adapted(diameter, precision, BENDING, NOISE_BEND)
-    return np.maximum(profile, 0.3 * BLUR_MM)
+    # relative, so that noise and contrast do not decide what length of vessel is smoothed over
+    profile = adapted(diameter, precision / np.median(precision), BENDING, NOISE)
+    return np.maximum(_unblurred(profile), 0.3 * BLUR_MM)
+
+
+def _unblurred(profile: FloatArray) -> FloatArray:
+    """Take off what the blur along the vessel fills of a narrowing: σ²/2 of its second derivative.
+
+    The tubes that rows are compared with are blurred across alone.
+    """
+    bend = np.pad(np.diff(profile, 2), 1)
+    return np.asarray(profile - bend / (2 * ROW_STEP**2))

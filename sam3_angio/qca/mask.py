@@ -26,10 +26,11 @@ from sam3_angio.qca.centreline import Points, normals, resample, smooth, trace_m
 from sam3_angio.qca.profile import DiameterProfile, profile_of_offsets, scale_of
 from sam3_angio.qca.smooth_path import adapted
 
-STIFFNESS = 1000.0
-"""Price of a squared second difference of a mask's width or middle, against a squared error."""
-STAIRCASE_BEND = 0.01
-"""Second difference, in pixels a squared half pixel, up to which it may be a staircase's."""
+STIFFNESS = (30.0, 1000.0)
+"""Price of a squared second difference of a mask's width or middle, against a squared error: when
+bends are looked for, and where there is none."""
+STAIRCASE = (0.012, 4.0)
+"""Second difference, in pixels, that a staircase may have; samples over which it is averaged."""
 UNSEEN = 1e-6
 """Precision of a width between places that have one, where the line just misses the mask."""
 CENTRE_DIAMETERS = 1.5
@@ -187,7 +188,8 @@ def _without_stairs(
     filled = np.interp(np.arange(len(values))[span], places, values[places])
     precision = np.where(seen[span], 1.0, UNSEEN)
     result = np.full(len(values), np.nan)
-    result[span] = adapted(filled, precision, STIFFNESS, STAIRCASE_BEND * 2 * field.step_mm)
+    noise = (STAIRCASE[0] * 2 * field.step_mm, STAIRCASE[1])
+    result[span] = adapted(filled, precision, STIFFNESS, noise)
     return np.where(seen, result, np.nan)
 
 

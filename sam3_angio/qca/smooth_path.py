@@ -9,12 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import linalg
+from scipy import linalg, ndimage
 
 FloatArray = NDArray[np.float64]
 
-FIRST_PART = 0.03
-"""Part of the stiffness with which bends are looked for at first."""
 ADAPTING_ROUNDS = 10
 
 
@@ -112,24 +110,36 @@ def smoothed(
     return np.asarray(linalg.solveh_banded(bands, precision * values))
 
 
-def adapted(values: FloatArray, precision: FloatArray, stiffness: float, bend: float) -> FloatArray:
+def adapted(
+    values: FloatArray,
+    precision: FloatArray,
+    stiffness: tuple[float, float],
+    noise: tuple[float, float],
+) -> FloatArray:
     """Smooth values strongly but for where they clearly bend.
 
-    A second difference x costs ``stiffness bend² log(1 + (x / bend)²)``: as in :func:`smoothed`
-    while it is less than `bend`, ever less dear beyond. So a healthy stretch is as smooth as the
-    stiffness makes it and a short lesion keeps its depth. Half-quadratic minimisation, Charbonnier
-    et al. 1997, doi:10.1109/83.551699.
+    Where the curve's second difference x is large, the stiffness is divided by ``1 + (x / bend)²``
+    and the curve is found anew: a healthy stretch is as smooth as the stiffness makes it, and a
+    short lesion keeps its depth. That is half-quadratic minimisation (Charbonnier et al. 1997,
+    doi:10.1109/83.551699) but for one thing: the squares are averaged over a few samples, since a
+    single soft sample would turn the floor of a lesion into a kink.
 
     Parameters
     ----------
     values, precision : (N,) ndarray
         Equally spaced; a precision is positive.
-    stiffness : float
-    bend : float
-        Second difference that noise may have, in the unit of the values.
+    stiffness : tuple of float
+        That with which bends are looked for at first, and that of what does not bend.
+    noise : tuple of float
+        Second difference that noise may have, ``bend``, in the unit of the values; and over how
+        many samples squares are averaged, the standard deviation of a Gaussian.
     """
-    curve = smoothed(values, precision, FIRST_PART * stiffness)
+    if len(values) < 3:
+        return values
+    (first, last), (bend, spread) = stiffness, noise
+    curve = smoothed(values, precision, first)
     for _ in range(ADAPTING_ROUNDS):
-        excess = np.diff(curve, 2) / bend
-        curve = smoothed(values, precision, stiffness / (1 + excess**2))
+        excess = (np.diff(curve, 2) / bend) ** 2
+        nearby = ndimage.gaussian_filter1d(excess, spread, mode="nearest")
+        curve = smoothed(values, precision, last / (1 + nearby))
     return curve
