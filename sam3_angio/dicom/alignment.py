@@ -84,10 +84,14 @@ class _Lines:
         return bool(np.abs(first - before).mean() <= _FITTING_TIMES * np.median(steps[steps > 0]))
 
     def has_seam(self) -> bool:
-        """Tell whether two lines differ far more than others, and than those at the border."""
+        """Tell whether two lines differ far more than others, and than those at the border.
+
+        They do so along most of their length, as text does not.
+        """
         first, before = self._at_the_border()
-        steps = self._steps()
-        usual, border = float(np.median(steps[steps > 0])), float(np.abs(first - before).mean())
+        values = self.values[self._says()].astype(np.int32)
+        steps = np.median(np.abs(np.diff(values)), axis=0)
+        border, usual = float(np.median(np.abs(first - before))), float(np.median(steps))
         return bool(steps.max() >= max(_SEAM_TIMES * usual, _SEAM_OVER_BORDER * border))
 
     def _steps(self) -> NDArray[np.float64]:
@@ -96,9 +100,13 @@ class _Lines:
 
     def _at_the_border(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the border without what is blank or saturated on both sides."""
-        first, before = self.first.astype(np.int32), self.before.astype(np.int32)
-        says = (first != before) | ((first > first.min()) & (first < first.max()))
-        return first[says], before[says]
+        says = self._says()
+        return self.first.astype(np.int32)[says], self.before.astype(np.int32)[says]
+
+    def _says(self) -> NDArray[np.bool_]:
+        first = self.first
+        says: NDArray[np.bool_] = first != self.before
+        return says | ((first > first.min()) & (first < first.max()))
 
 
 def _correlation(one: NDArray[np.int32], other: NDArray[np.int32]) -> float:
