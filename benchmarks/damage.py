@@ -10,6 +10,10 @@ Then it flips ``--flips`` single bits of the same frames' code, one at a time, a
 headers and, separately, in its last 600 bytes, reads the frame, and counts what is refused, what
 gives the same picture, and what passes; of the last, by how much pixels differ at the most, as a
 share of the largest value, and how many of them do.
+
+Last it lays the middle frame and those beside it one behind the other as uncompressed pixels,
+shifts all of them, and asks whether the middle one is where it should be: with the shutter's edges
+known, unknown, and of what lies inside of them only.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import statistics
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -28,8 +32,10 @@ from pydicom.uid import UID
 from result_table import show_table
 
 from sam3_angio.dicom import read_frame
+from sam3_angio.dicom.alignment import require_aligned
 from sam3_angio.dicom.codestream import JPEG_LOSSLESS, JPEG_LOSSLESS_SV1
 from sam3_angio.dicom.decode import WITHOUT_SIZE, Pixels, codec, decode
+from sam3_angio.dicom.header import RunHeader
 from sam3_angio.dicom.plausibility import (
     require_level_rows,
     require_like_neighbours,
@@ -43,6 +49,7 @@ from sam3_angio.errors import DataError
 COLUMNS = ("frame", "n", "whole: refused", "opening: refused", "only by one", "whole: neighbours",
            "opening: neighbours")  # fmt: skip
 
+SHIFT_COLUMNS = ("pixels", "n", "refused", "warned", "passed")
 FLIP_COLUMNS = ("bits flipped", "n", "refused", "same", "passed", "largest change", "pixels")
 
 
@@ -132,6 +139,38 @@ def flip(path: Path, count: int, random: np.random.Generator, found: dict[str, F
                     flips.same += 1
 
 
+def shift(path: Path, random: np.random.Generator, found: dict[str, Counter[str]]) -> None:
+    """Count what is found in one run's middle frame as uncompressed pixels that are shifted."""
+    with opened_run(path) as run:
+        middle = run.header.frames // 2
+        frames = [decode(run.code(middle + k), run.header) for k in (-1, 0, 1)]
+        stored, shutter = np.stack(frames), run.header.shutter
+        inside = stored[:, *opening_of(frames[1], shutter)]
+        inside = np.ascontiguousarray(inside[:, 6:-6, 6:-6])  # without what blades dim
+        for kind, pixels, edges in (
+            ("shutter known", stored, shutter),
+            ("shutter unknown", stored, None),
+            ("no blades", inside, None),
+        ):
+            _count, rows, columns = pixels.shape
+            header = replace(run.header, frames=3, rows=rows, columns=columns, shutter=edges)
+            some = int(random.integers(2, 40_000))
+            shifts = {"intact": 0, "1 column": 1, "2 columns": 2, "8 rows": 8 * columns}
+            for name, by in (shifts | {"8 rows back": -8 * columns, "some": some}).items():
+                flat = np.roll(pixels.ravel(), by)
+                counts = found.setdefault(f"{kind}, {name}", Counter())
+                counts[_aligned(flat, header)] += 1
+
+
+def _aligned(flat: Pixels, header: RunHeader) -> str:
+    frame = flat.reshape(3, header.rows, header.columns)[1]
+    try:
+        doubts = require_aligned(frame, 1, header, lambda start, n: flat[start : start + n])
+    except UnreadableError:
+        return "refused"
+    return "warned" if doubts else "passed"
+
+
 def judge(path: Path, random: np.random.Generator, found: dict[str, Counter[str]]) -> None:
     """Count what is found in one run's middle frame."""
     with opened_run(path) as run:
@@ -167,6 +206,14 @@ def main(
         flip(path, flips, random, flipped)
     cells = [(kind, *flipped[kind].cells()) for kind in sorted(flipped)]
     show_table("Bits that are flipped", FLIP_COLUMNS, cells, markdown=markdown)
+    shifted: dict[str, Counter[str]] = {}
+    for path in runs:
+        shift(path, random, shifted)
+    cells = [
+        (kind, str(counts.total()), *(str(counts[name]) for name in SHIFT_COLUMNS[2:]))
+        for kind, counts in shifted.items()
+    ]
+    show_table("Uncompressed pixels that are shifted", SHIFT_COLUMNS, cells, markdown=markdown)
 
 
 if __name__ == "__main__":

@@ -128,8 +128,24 @@ def _bar(run):
     run[:, :, 60:64] = 1
 
 
+def _text_on_a_background_that_is_alike_above_and_below(run):
+    random = np.random.default_rng(0)
+    top = int(run.max())
+    background = 0.6 + 0.2 * np.sin(np.arange(COLUMNS) / 40)
+    run[:] = top * (background + random.normal(0, 0.02, run.shape))
+    run[:, 70:78, 40:72:3] = top
+
+
 @pytest.mark.parametrize("bits", [8, 12])
-@pytest.mark.parametrize("mark", [_dark_borders, _alike_borders, _bar])
+@pytest.mark.parametrize(
+    "mark",
+    [
+        _dark_borders,
+        _alike_borders,
+        _bar,
+        _text_on_a_background_that_is_alike_above_and_below,
+    ],
+)
 def test_what_may_look_wrapped_is_read(tmp_path, mark, bits):
     run = pictures(bits=bits)
     mark(run)

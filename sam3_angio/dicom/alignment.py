@@ -33,6 +33,8 @@ from sam3_angio.dicom.shutter import WHOLE, Opening, covered
 #: Numbers of pixels of the run, counted from the first frame's first, to values; ``(N,)``.
 PixelsAt = Callable[[int, int], Pixels]
 
+#: How many bands of how many rows are looked at, and how many rows and columns of other lines.
+_BANDS, _BAND_ROWS = 8, 5
 _SAMPLE_ROWS = 40
 _SAMPLE_COLUMNS = 96
 #: Borders fit each other if they differ by no more than this many times what is usual inside, ...
@@ -84,10 +86,14 @@ class _Lines:
         return bool(np.abs(first - before).mean() <= _FITTING_TIMES * np.median(steps[steps > 0]))
 
     def has_seam(self) -> bool:
-        """Tell whether two lines differ far more than others, and than those at the border."""
+        """Tell whether two lines differ far more than others, and than those at the border.
+
+        They do so along most of their length, as text does not.
+        """
         first, before = self._at_the_border()
-        steps = self._steps()
-        usual, border = float(np.median(steps[steps > 0])), float(np.abs(first - before).mean())
+        values = self.values[self._says()].astype(np.int32)
+        steps = np.median(np.abs(np.diff(values)), axis=0)
+        border, usual = float(np.median(np.abs(first - before))), float(np.median(steps))
         return bool(steps.max() >= max(_SEAM_TIMES * usual, _SEAM_OVER_BORDER * border))
 
     def _steps(self) -> NDArray[np.float64]:
@@ -96,9 +102,14 @@ class _Lines:
 
     def _at_the_border(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
         """Return the border without what is blank or saturated on both sides."""
-        first, before = self.first.astype(np.int32), self.before.astype(np.int32)
-        says = (first != before) | ((first > first.min()) & (first < first.max()))
-        return first[says], before[says]
+        says = self._says()
+        return self.first.astype(np.int32)[says], self.before.astype(np.int32)[says]
+
+    def _says(self) -> NDArray[np.bool_]:
+        first = self.first
+        says: NDArray[np.bool_] = (first > first.min()) & (first < first.max())
+        says |= first != self.before
+        return says
 
 
 def _correlation(one: NDArray[np.int32], other: NDArray[np.int32]) -> float:
@@ -133,9 +144,10 @@ def require_aligned(
     if min(pixels.shape) < 2 * _FEW:
         return ()
     last = header.frames - 1
-    samples = [_columns(_sampled(pixels))]
+    flat = pixels.ravel()
+    samples = [_columns(_sample(header, 0, lambda start, count: flat[start : start + count]))]
     if frame_index != last:
-        samples.append(_columns(_read_sample(last, header, pixels_at)))
+        samples.append(_columns(_sample(header, last * pixels.size, pixels_at)))
     for columns in (*samples, _lower_half(samples[-1])):
         if columns.is_joined() and columns.has_seam():
             raise damaged("the picture goes on from one side to the other.", _FIX)
@@ -172,21 +184,16 @@ def require_no_hidden_shift(pixels: Pixels, last_row: Pixels, opening: Opening) 
         raise damaged(message, "Export the run again, or remove the zeros behind its pixels.")
 
 
-def _places(rows: int) -> list[int]:
-    """Return the numbers of some rows, all but the last."""
-    return [int(place) for place in np.linspace(0, rows - 2, _SAMPLE_ROWS)]
-
-
-def _sampled(pixels: Pixels) -> Pixels:
-    """Take some rows of a frame, each with the pixel that follows it; ``(N, C + 1)``."""
-    places = np.array(_places(len(pixels)))
-    return np.column_stack([pixels[places], pixels[places + 1, 0]])
-
-
-def _read_sample(index: int, header: RunHeader, pixels_at: PixelsAt) -> Pixels:
-    start, columns = index * header.rows * header.columns, header.columns
-    rows = [pixels_at(start + row * columns, columns + 1) for row in _places(header.rows)]
-    return np.stack(rows)
+def _sample(header: RunHeader, start: int, pixels_at: PixelsAt) -> Pixels:
+    """Read some bands of rows of a frame, each row with the pixel behind it; ``(N, C + 1)``."""
+    rows, columns = header.rows, header.columns
+    bands = []
+    for row in np.linspace(0, rows - 1 - _BAND_ROWS, _BANDS).astype(int).tolist():
+        band = pixels_at(start + row * columns, _BAND_ROWS * columns + 1)
+        bands.append(
+            np.column_stack([band[:-1].reshape(_BAND_ROWS, columns), band[columns::columns]])
+        )
+    return np.concatenate(bands)
 
 
 def _columns(sample: Pixels) -> _Lines:
@@ -194,7 +201,7 @@ def _columns(sample: Pixels) -> _Lines:
 
 
 def _lower_half(lines: _Lines) -> _Lines:
-    lower = slice(_SAMPLE_ROWS // 2, None)
+    lower = slice(len(lines.values) // 2, None)
     return _Lines(values=lines.values[lower], first=lines.first[lower], before=lines.before[lower])
 
 
