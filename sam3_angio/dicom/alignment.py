@@ -13,7 +13,8 @@ at the most.
 
 What cannot be found: a shift that leaves blank borders on both sides where the header names no
 shutter; a shift along borders that are dark behind blades but not blank; damage inside the last
-frame only, in its lower half.
+frame only, near its end. A shift by one line against the shutter is a doubt only, since the
+header's lines may be counted otherwise.
 """
 
 from __future__ import annotations
