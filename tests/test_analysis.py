@@ -135,6 +135,15 @@ def test_a_run_gives_a_folder_of_results_without_a_person(tmp_path, analyze):
     assert "Research use only" in said
 
 
+def test_a_display_that_ruins_the_picture_is_told(tmp_path, analyze):
+    narrow = _run(tmp_path / "narrow.dcm", WindowCenter="140", WindowWidth="15")
+    sound = _run(tmp_path / "sound.dcm", WindowCenter="140", WindowWidth="200")
+    code, said = analyze(narrow, sound, "--out", tmp_path / "out", "--tree-only")
+    assert code == 0
+    assert "Warning: run 1 of 2: the display makes" in said
+    assert "Warning: run 2" not in said
+
+
 def test_each_transfer_syntax_gives_the_same_numbers(tmp_path, analyze):
     runs = [_run(tmp_path / f"{place:02d}.dcm", syntax) for place, syntax in enumerate(LOSSLESS)]
     code, _ = analyze(*runs, "--out", tmp_path / "out", "--tree-only")

@@ -72,11 +72,14 @@ class Outcome:
         None where it failed.
     faults : tuple of Fault
         Why it failed.
+    doubt : str
+        What is odd about how its frame is displayed; empty where nothing is.
     """
 
     position: str
     analysis: FrameAnalysis | None
     faults: tuple[Fault, ...]
+    doubt: str = ""
 
 
 def analyse_runs(runs: Sequence[Path], models: Models, settings: Settings) -> Iterator[Outcome]:
@@ -115,7 +118,7 @@ def _outcome(run: Run, child: Isolated, models: Models, settings: Settings) -> O
         reason = error.strerror or "input or output error"
         fault = Fault(file=position, message=f"its results cannot be written ({reason}).")
         return Outcome(position=position, analysis=None, faults=(fault,))
-    return Outcome(position=position, analysis=analysis, faults=())
+    return Outcome(position=position, analysis=analysis, faults=(), doubt=frame.doubt)
 
 
 def analyse_frame(run: Run, frame: RunFrame, models: Models, rules: Rules) -> FrameAnalysis:

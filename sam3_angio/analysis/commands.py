@@ -91,7 +91,7 @@ def analyze(
 
 
 def _report(outcomes: Sequence[Outcome]) -> None:
-    """Print what was found in each run: lesions measured, and those the model outlined.
+    """Print what was found in each run: lesions measured, those the model outlined, and doubts.
 
     Raises
     ------
@@ -100,6 +100,12 @@ def _report(outcomes: Sequence[Outcome]) -> None:
     """
     console = Console()
     console.print(_table(outcomes))
+    for outcome in outcomes:
+        if outcome.doubt:
+            message = (
+                f"Warning: {outcome.position}: {outcome.doubt} Check its window and rescaling."
+            )
+            console.print(message, markup=False, highlight=False, soft_wrap=True)
     console.print("Research use only. Not a medical device.")
     failed = [outcome for outcome in outcomes if outcome.analysis is None]
     if failed:

@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from sam3_angio.acquisition import PixelSpacing, ViewAngle
 from sam3_angio.dicom import read_frame
-from sam3_angio.dicom.picture import PictureSettings, frame_picture
+from sam3_angio.dicom.picture import PictureSettings, display_doubt, frame_picture
 from sam3_angio.dicom.reader import read_run_header
 from sam3_angio.dicom.spacing import object_spacing
 from sam3_angio.errors import DataError
@@ -38,6 +38,8 @@ class RunFrame:
         How the frame was chosen, for people.
     picture : (R, C) ndarray of uint8
         As displayed.
+    doubt : str
+        What is odd about how the run is displayed; empty where nothing is.
     view : ViewAngle or None
     spacing : PixelSpacing
         At the object; from the header alone, since a run carries no calibration on the catheter.
@@ -47,6 +49,7 @@ class RunFrame:
     index: int
     reason: str
     picture: NDArray[np.uint8]
+    doubt: str
     view: ViewAngle | None
     spacing: PixelSpacing
 
@@ -78,6 +81,7 @@ def read_run_frame(
         index=index,
         reason=reason,
         picture=frame_picture(path, frame, settings, name=name).picture,
+        doubt=display_doubt(frame, settings),
         view=frame.view,
         spacing=object_spacing(frame.header.geometry, None),
     )
