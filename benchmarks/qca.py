@@ -1,6 +1,6 @@
 """How near QCA comes to known diameters, and how long it takes.
 
-``PYTHONPATH=tests python benchmarks/qca.py [--tubes 200] [--short 24] [--data data]`` measures
+``PYTHONPATH=tests python benchmarks/qca.py [--tubes 200] [--short 8] [--data data]`` measures
 
 - tubes of random width, bend, direction and stenosis, drawn with partly covered pixels
   (``coverage``), cut to a mask (``mask``), or given as two borders (``edges``);
@@ -372,7 +372,7 @@ def of_the_file(contour: SegmentContour) -> Truth:
 
 def main(
     tubes: Annotated[int, typer.Option(help="Number of drawn tubes.")] = 200,
-    short: Annotated[int, typer.Option(help="Tubes of each size of pixel and lesion.")] = 24,
+    short: Annotated[int, typer.Option(help="Tubes of each size of pixel and lesion.")] = 8,
     data: Annotated[Path, typer.Option(help="Data set with the phantom's truth.")] = Path("data"),
     frames: Annotated[Path, typer.Option(help="Extracted frames.")] = Path("frames"),
     every: Annotated[int, typer.Option(help="Take each n-th frame of the phantom.")] = 1,

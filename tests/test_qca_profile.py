@@ -151,6 +151,13 @@ def test_a_masks_staircase_is_no_lesion() -> None:
     assert np.nanmax(np.abs(profile.diameter_mm[20:-20] - 8.3)) < 0.2
 
 
+def test_a_smooth_map_gives_a_smooth_profile() -> None:
+    vessel = tube(100, straight(8.3), angle_deg=7, middle=(80.3, 79.6))
+    profile = profile_from_mask(vessel.coverage((160, 160)), PIXELS)
+    assert np.nanstd(profile.diameter_mm) < 0.03
+    assert measure(profile).diameter_stenosis_pct < 2
+
+
 @pytest.mark.parametrize("diameter", [5.0, 6.4, 7.5, 9.0])
 @pytest.mark.parametrize("angle_deg", [45.0, 135.0])
 @pytest.mark.parametrize("shift", [0.0, 0.5])

@@ -2,10 +2,10 @@
 
 Conventions
 -----------
-In a probability map the border is the level ½, interpolated linearly, and taken as it is. A mask's
-staircase is taken off by smoothing width and middle along the vessel, so that a width is not a
-whole number of pixels; where they bend by more than a staircase does, they are smoothed less, so
-that a lesion no longer than the vessel is wide keeps its depth.
+The border is the level ½, interpolated linearly. What the pixels leave on it, a mask's staircase or
+the far smaller ripple of a probability map, is taken off by smoothing width and middle along the
+vessel, so that a width is not a whole number of pixels; where they bend by more than pixels make
+them, they are smoothed less, so that a lesion no longer than the vessel is wide keeps its depth.
 
 A mask must show one vessel: empty, in several parts, closed to a ring or shorter than twice its
 width it is refused. A rounded or slanting end has no side walls; the centreline runs to its tip,
@@ -26,11 +26,14 @@ from sam3_angio.qca.centreline import Points, normals, resample, smooth, trace_m
 from sam3_angio.qca.profile import DiameterProfile, profile_of_offsets, scale_of
 from sam3_angio.qca.smooth_path import adapted
 
-STIFFNESS = (30.0, 1000.0)
-"""Price of a squared second difference of a mask's width or middle, against a squared error: when
-bends are looked for, and where there is none."""
-STAIRCASE = (0.012, 4.0)
-"""Second difference, in pixels, that a staircase may have; samples over which it is averaged."""
+STIFFNESS = 1000.0
+"""Price of a squared second difference of width or middle, against a squared error."""
+FIRST_STIFFNESS = {"mask": 30.0, "map": 1.0}
+"""The same while bends are looked for."""
+RIPPLE = {"mask": 0.012, "map": 0.003}
+"""Second difference, in pixels, that a staircase may have, and linear interpolation."""
+RIPPLE_SAMPLES = 4.0
+"""Samples over which it is averaged."""
 UNSEEN = 1e-6
 """Precision of a width between places that have one, where the line just misses the mask."""
 CENTRE_DIAMETERS = 1.5
@@ -171,16 +174,15 @@ def _side_walls(
     left, right = (field_border(field, line, side * normal, reach_mm) for side in (1, -1))
     width, middle = left + right, (left - right) / 2
     width[~_between_caps(width, width_mm / field.step_mm)] = np.nan
-    if field.is_mask:
-        seen = ~np.isnan(width)
-        width, middle = (_without_stairs(values, seen, field) for values in (width, middle))
+    seen = ~np.isnan(width)
+    width, middle = (_without_ripple(values, seen, field) for values in (width, middle))
     return middle + width / 2, middle - width / 2
 
 
-def _without_stairs(
+def _without_ripple(
     values: NDArray[np.float64], seen: NDArray[np.bool_], field: LumenField
 ) -> NDArray[np.float64]:
-    """Take a mask's staircase off values along a line; NaN where they are not seen."""
+    """Take what the pixels leave off values along a line; NaN where they are not seen."""
     places = np.flatnonzero(seen)
     if not places.size:
         return values
@@ -188,8 +190,9 @@ def _without_stairs(
     filled = np.interp(np.arange(len(values))[span], places, values[places])
     precision = np.where(seen[span], 1.0, UNSEEN)
     result = np.full(len(values), np.nan)
-    noise = (STAIRCASE[0] * 2 * field.step_mm, STAIRCASE[1])
-    result[span] = adapted(filled, precision, STIFFNESS, noise)
+    kind = "mask" if field.is_mask else "map"
+    noise = (RIPPLE[kind] * 2 * field.step_mm, RIPPLE_SAMPLES)
+    result[span] = adapted(filled, precision, (FIRST_STIFFNESS[kind], STIFFNESS), noise)
     return np.where(seen, result, np.nan)
 
 
