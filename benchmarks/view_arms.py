@@ -19,7 +19,7 @@ import torch
 import typer
 from hydra.utils import instantiate
 from omegaconf import DictConfig
-from training import endless, now, step_of
+from training import Way, endless, now, step_of
 
 from sam3_angio.coco import load_document
 from sam3_angio.config import load_config
@@ -89,7 +89,7 @@ def arm(job: Job, dataset: Path, scratch: Path) -> Timed:
     model = instantiate(recipe.trainer.model)
     data = instantiate(recipe.trainer.data.train)
     frames = instantiate(recipe.trainer.data.prediction)
-    train = step_of(model, recipe)
+    train = step_of(Way(), recipe, model)
 
     def step(batch: Any) -> None:
         model.train()
