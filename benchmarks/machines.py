@@ -99,7 +99,7 @@ def recipe_of(inputs: Inputs, seed: int) -> DictConfig:
     """Fill the packaged configuration of Phase 2 for one process."""
     job = segments_job(inputs.models / "phase1")
     parameters = parameters_of(load_config(), job.sections)
-    parameters["train"].update(seed=seed, loader_workers=0)
+    parameters["train"].update(seed=seed)
     model = parameters["model"]
     run: dict[str, Any] = dict.fromkeys(("label", "folder", "curves"), "none")
     run |= {
@@ -107,6 +107,7 @@ def recipe_of(inputs: Inputs, seed: int) -> DictConfig:
         "queries": model_spec(model["size"], model["resolution"]).queries,
         "frozen": frozen_parts(parameters["train_phase2"]),
         "remember_mb": 0,
+        "loader_workers": 0,
         "initial": str(job.start),
     }
     for split in ("train", "val"):

@@ -27,7 +27,7 @@ from detector_case import (  # noqa: E402
     write_params,
 )
 
-from sam3_angio.detector import launcher, training  # noqa: E402
+from sam3_angio.detector import launcher, pulse, training  # noqa: E402
 from sam3_angio.detector.training import TREE, Outs, session, train_phase  # noqa: E402
 
 OUTS = Outs(model=Path("model"), predictions=Path("answers"), curves=Path("curves"))
@@ -100,7 +100,8 @@ def test_a_killed_training_goes_on_though_only_the_first_machine_has_its_state(
 
 
 @pytest.mark.parametrize("what", ["data.val", "train.seed"])
-def test_a_machine_with_other_data_or_parameters_is_refused_by_name(what, tmp_path):
+def test_a_machine_with_other_data_or_parameters_is_refused_by_name(what, tmp_path, monkeypatch):
+    monkeypatch.setattr(pulse, "SILENT_S", 5.0)  # how long the first one waits for one that left
     first, other = machines(tmp_path)
     if what == "data.val":
         shutil.rmtree(other / "dataset/val")

@@ -42,7 +42,7 @@ def settings(**phase):
     parameters["train_phase1"].update(PEAKS | phase)
     keys = ("label", "folder", "curves", "accelerator", "queries", "remember_mb", "initial")
     stores = ("train_document", "train_store", "val_document", "val_store")
-    run = dict.fromkeys((*keys, *stores), "none") | {"frozen": []}
+    run = dict.fromkeys((*keys, *stores), "none") | {"frozen": [], "loader_workers": 0}
     return compose_recipe("phase1", parameters, run).trainer.optim
 
 
