@@ -8,6 +8,7 @@ import signal
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ from detector_case import (  # noqa: E402
     write_params,
 )
 
-from sam3_angio.detector import launcher, pulse, training  # noqa: E402
+from sam3_angio.detector import launcher, training  # noqa: E402
 from sam3_angio.detector.training import TREE, Outs, session, train_phase  # noqa: E402
 
 OUTS = Outs(model=Path("model"), predictions=Path("answers"), curves=Path("curves"))
@@ -100,8 +101,7 @@ def test_a_killed_training_goes_on_though_only_the_first_machine_has_its_state(
 
 
 @pytest.mark.parametrize("what", ["data.val", "train.seed"])
-def test_a_machine_with_other_data_or_parameters_is_refused_by_name(what, tmp_path, monkeypatch):
-    monkeypatch.setattr(pulse, "SILENT_S", 5.0)  # how long the first one waits for one that left
+def test_a_machine_with_other_data_or_parameters_is_refused_by_name(what, tmp_path):
     first, other = machines(tmp_path)
     if what == "data.val":
         shutil.rmtree(other / "dataset/val")
@@ -109,7 +109,10 @@ def test_a_machine_with_other_data_or_parameters_is_refused_by_name(what, tmp_pa
     else:
         shutil.rmtree(other)
         project(other, launcher="c10d", nodes=2, seed=7)
+    begun = time.monotonic()
     assert run_machines(train, folders=[first, other]) == [1, 1]
+    assert time.monotonic() - begun < 60
+    assert "Worker 1 ended on another machine" in log_of(first, 0)
     assert f"these differ: {what}. Bring commit" in log_of(other, 1)
     assert not (first / OUTS.model).exists()
 

@@ -3,17 +3,23 @@
 A worker that waits for another one cannot see whether that one works or hangs. So each counts, in
 the store that all of them reach, and says how long it may be silent: in a loop, a few times its
 slowest round; elsewhere, as in writing a checkpoint to a slow disk, :data:`SILENT_S`.
+
+One that leaves with an error says so. The launcher of a machine ends all of its workers once one is
+dead, but on other machines nobody tells: there a thread of each says that its process lives.
 """
 
 from __future__ import annotations
 
+import atexit
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+import psutil
 import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore
 
@@ -23,9 +29,15 @@ Item = TypeVar("Item")
 
 #: How long a worker may be silent outside of loops and steps.
 SILENT_S = 900.0
+#: How long nothing may be heard of a process on another machine, whatever its worker does.
+GONE_S = 50.0
+_BETWEEN_BREATHS_S = 5.0
 #: How many times as long as its slowest round so far a loop's round may take.
 _SLOWER = 5.0
 _BETWEEN_BEATS_S = 1.0
+#: Instead of a time: the worker ended before its work was done.
+_LEFT = "left"
+_RESUMES = "Training resumes from the last finished epoch when the stage is run again."
 _SHORTEST_PAUSE_S, _LONGEST_PAUSE_S = 0.001, 0.05
 
 
@@ -39,6 +51,8 @@ class Pulse:
     rank, workers : int
     timeout_s : float
         The least that a loop's round is given, and what a waiting worker is.
+    here : range
+        The workers of this machine.
     silent_s : float
         How long this worker may be silent where it is now.
     """
@@ -47,6 +61,7 @@ class Pulse:
     rank: int
     workers: int
     timeout_s: float
+    here: range
     silent_s: float = SILENT_S
     _meetings: int = field(default=0, init=False)
     _last_s: float = field(default=float("-inf"), init=False)
@@ -66,7 +81,48 @@ class Pulse:
 
     def _say(self, silent_s: float) -> None:
         self._last_s = time.monotonic()
-        self.store.set(f"pulse/{self.rank}", f"{self._last_s!r} {silent_s!r}")
+        self.store.set(self._own, f"{self._last_s!r} {silent_s!r}")
+
+    @property
+    def _own(self) -> str:
+        return f"pulse/{self.rank}"
+
+    def leave(self) -> None:
+        """Say that this worker ends before its work is done."""
+        with self._lock, suppress(RuntimeError):  # the store ends with the worker that holds it
+            self.store.set(self._own, f"{time.monotonic()!r} {_LEFT}")
+
+    @contextmanager
+    def breathing(self) -> Iterator[None]:
+        """Say from a thread that this process lives."""
+        store, ended = self.store.clone(), threading.Event()
+
+        self.store.set(f"process/{self.rank}", str(os.getpid()))
+
+        def say() -> None:
+            store.set(f"breath/{self.rank}", repr(time.monotonic()))
+
+        def breathe() -> None:
+            with suppress(RuntimeError):  # the store ends with the worker that holds it
+                while not ended.wait(_BETWEEN_BREATHS_S):
+                    say()
+
+        say()
+        breath = threading.Thread(target=breathe, daemon=True)
+        breath.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            breath.join()
+
+    def end_at_last(self, rank: int) -> None:
+        """End a worker of this machine that hangs, once this one has told it and ends.
+
+        The launcher, which ends all then, would wait half a minute for it.
+        """
+        if rank in self.here:
+            atexit.register(_kill, int(self.store.get(f"process/{rank}")))
 
     def meet(self) -> None:
         """Wait for the others; see :func:`all_here`."""
@@ -81,10 +137,15 @@ class Pulse:
             here = self.store.add(place, 0)
         self.enter(self.silent_s)
 
-    def said(self) -> list[str]:
-        """Return what each worker said last."""
-        said = self.store.multi_get([f"pulse/{rank}" for rank in range(self.workers)])
+    def said(self, what: str = "pulse") -> list[str]:
+        """Return what each worker said last, or its process by its ``breath``."""
+        said = self.store.multi_get([f"{what}/{rank}" for rank in range(self.workers)])
         return [text.decode() for text in said]
+
+
+def _kill(pid: int) -> None:
+    with suppress(psutil.Error):
+        psutil.Process(pid).kill()
 
 
 class _Heard:
@@ -92,7 +153,7 @@ class _Heard:
 
     def __init__(self, pulse: Pulse) -> None:
         self._pulse = pulse
-        self._last: dict[int, tuple[str, float]] = {}
+        self._last: dict[str, tuple[str, float]] = {}
         self._listened_s = float("-inf")
 
     def require_all(self) -> None:
@@ -101,23 +162,42 @@ class _Heard:
         Raises
         ------
         AngioError
-            A worker has been silent for longer than it said that it might be.
+            A worker has been silent for longer than it said that it might be, or is gone from
+            another machine.
+        SystemExit
+            One is gone from this machine, and has said why.
         """
-        now = time.monotonic()
+        now, pulse = time.monotonic(), self._pulse
         if now - self._listened_s < _BETWEEN_BEATS_S:
             return
         self._listened_s = now
-        self._pulse.beat(self._pulse.timeout_s)
-        for rank, text in enumerate(self._pulse.said()):
-            before, since = self._last.get(rank, ("", now))
-            self._last[rank] = (text, since if text == before else now)
-            silent_s = float(text.split()[1])
-            if text == before and now - since > silent_s:
+        pulse.beat(pulse.timeout_s)
+        for rank, text in enumerate(pulse.said()):
+            silent_s, says = self._unchanged_s(f"pulse/{rank}", text), text.split()[1]
+            if says == _LEFT:
+                self._end_after(rank)
+            if silent_s > float(says):
+                pulse.end_at_last(rank)
                 raise AngioError(
-                    f"Worker {rank} hangs: the others have waited for it for {silent_s:.0f} s and "
-                    "not heard of it. Training resumes from the last finished epoch when the "
-                    "stage is run again."
+                    f"Worker {rank} hangs: the others have waited for it for {float(says):.0f} s "
+                    f"and not heard of it. {_RESUMES}"
                 )
+        for rank, text in enumerate(pulse.said("breath")):
+            if rank not in pulse.here and self._unchanged_s(f"breath/{rank}", text) > GONE_S:
+                self._end_after(rank)
+
+    def _end_after(self, rank: int) -> NoReturn:
+        if rank in self._pulse.here:
+            raise SystemExit(0)
+        raise AngioError(
+            f"Worker {rank} ended on another machine, which says why, if anything does. {_RESUMES}"
+        )
+
+    def _unchanged_s(self, key: str, text: str) -> float:
+        now = time.monotonic()
+        before, since = self._last.get(key, ("", now))
+        self._last[key] = (text, since if text == before else now)
+        return now - since if text == before else 0.0
 
 
 class _Current:
@@ -127,7 +207,7 @@ class _Current:
 
 
 @contextmanager
-def heard(store: Any, timeout_s: float) -> Iterator[None]:
+def heard(store: Any, timeout_s: float, here: range) -> Iterator[None]:
     """Let this worker be heard by the others of its group.
 
     Parameters
@@ -136,14 +216,22 @@ def heard(store: Any, timeout_s: float) -> Iterator[None]:
         That all workers reach.
     timeout_s : float
         The least that a round of a loop is given.
+    here : range
+        The workers of this machine.
     """
-    if dist.get_world_size() > 1:
-        _Current.pulse = Pulse(
-            PrefixStore("sam3-angio", store), dist.get_rank(), dist.get_world_size(), timeout_s
-        )
-        _Current.pulse.enter(SILENT_S)
-    try:
+    if dist.get_world_size() == 1:
         yield
+        return
+    store = PrefixStore("sam3-angio", store)
+    pulse = Pulse(store, dist.get_rank(), dist.get_world_size(), timeout_s, here)
+    try:
+        with pulse.breathing():
+            pulse.enter(SILENT_S)
+            _Current.pulse = pulse
+            yield
+    except BaseException:
+        pulse.leave()
+        raise
     finally:
         _Current.pulse = None
 
@@ -202,7 +290,10 @@ def all_here() -> None:
     Raises
     ------
     AngioError
-        A worker has been silent for longer than it said that it might be.
+        A worker has been silent for longer than it said that it might be, or is gone from another
+        machine.
+    SystemExit
+        One is gone from this machine, and has said why.
     """
     pulse = _Current.pulse
     if pulse is not None:

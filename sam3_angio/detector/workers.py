@@ -83,7 +83,7 @@ def joined(timeout_s: float) -> Iterator[None]:
     _Groups.patient = dist.new_group(backend="gloo", timeout=timedelta(seconds=SILENT_S))
     _Groups.counting = dist.new_group(backend="gloo", timeout=timedelta(seconds=timeout_s))
     try:
-        with heard(distributed_c10d._get_default_store(), timeout_s):
+        with heard(distributed_c10d._get_default_store(), timeout_s, _ranks_here()):
             yield
             all_here()
         dist.barrier(group=_Groups.patient)  # one of them may hold the store in which they meet
@@ -167,6 +167,11 @@ def machine_count() -> int:
 
 def _workers_here() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE") or dist.get_world_size())
+
+
+def _ranks_here() -> range:
+    first = _machine() * _workers_here()
+    return range(first, first + _workers_here())
 
 
 def _machine() -> int:
