@@ -13,16 +13,22 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+#: Rounds until it is known how long one takes; the first may take a quarter of an hour.
+_KNOWN = 30
+
 
 def work() -> None:
     from sam3_angio.command import reporting
     from sam3_angio.detector.pulse import all_here, beating
     from sam3_angio.detector.workers import joined
+    from sam3_angio.files import write_text
 
     with reporting(), joined(timeout_s=5):
-        for _ in beating(iter(lambda: time.sleep(0.05) or Path("end").exists(), True)):
+        rounds = iter(lambda: time.sleep(0.05) or Path("end").exists(), True)
+        for number, _ in enumerate(beating(rounds)):
             all_here()
-            Path(f"working{os.environ['RANK']}").write_text(str(os.getpid()), encoding="utf-8")
+            if number == _KNOWN:
+                write_text(Path(f"working{os.environ['RANK']}"), str(os.getpid()))
         all_here()
 
 
