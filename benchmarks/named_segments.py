@@ -33,7 +33,7 @@ from segment_case import Skill, answers_of, drawn_cases, write_data, write_predi
 from sam3_angio.anatomy import analysed_segments
 from sam3_angio.coco import Rle, decode_mask
 from sam3_angio.report.phase2 import write_phase2
-from sam3_angio.scoring.answers import answer_mask, mask_ious
+from sam3_angio.scoring.answers import SaidRule, answer_mask, mask_ious
 from sam3_angio.scoring.phase2 import (
     AnswerRules,
     score_predictions,
@@ -110,7 +110,9 @@ def pycocotools_precision(frames: Frames) -> np.ndarray:
 
 
 def everything(folder: Path, processes: int) -> np.ndarray:
-    rules = AnswerRules(rule="best", threshold=0.5, processes=processes)
+    rules = AnswerRules(
+        rule="best", said=SaidRule(presence=0.5, agreement=0.0), processes=processes
+    )
     parts = folder / "dataset", folder / "truth", folder / "predictions"
     resampling = Resampling(samples=2000, confidence=0.95, seed=0)
     document = write_phase2(folder / "metrics", score_predictions(*parts, rules), resampling)

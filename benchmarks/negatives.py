@@ -28,7 +28,7 @@ from ruamel.yaml import YAML
 from sam3_angio.config import load_config
 from sam3_angio.files import write_text
 from sam3_angio.report.evaluation import Rules, rules_of
-from sam3_angio.scoring.phase2 import AnswerRules, estimate_all, score_predictions
+from sam3_angio.scoring.phase2 import estimate_all, score_predictions
 from sam3_angio.scoring.statistics import Estimate
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +48,7 @@ FIGURES = (
     ("false_positives", "other_artery", "other artery"),
     ("false_positives", "absent", "absent"),
     ("false_positives", "nonsense", "nothing"),
-    ("agreed_false_positives", "pooled", "wrong, heads agree"),
+    ("presence_false_positives", "pooled", "wrong, by presence"),
     ("il_mcc", "annotated", "MCC, annotated"),
     ("il_mcc", "known", "MCC, known"),
     ("il_mcc", "truth", "MCC, truth"),
@@ -94,7 +94,7 @@ def trained(folder: Path, negatives: Mapping[str, Any], epochs: int) -> Path:
 
 def estimates(answers: Path, rules: Rules) -> dict[str, Estimate]:
     """Score answers; return the figures by their short names."""
-    how = AnswerRules(rule=rules.segment_from, threshold=rules.threshold, processes=rules.processes)
+    how = rules.answers
     scores = score_predictions(ROOT / "dataset", ROOT / "data" / "truth", answers, how)
     found = estimate_all(scores, rules.resampling)
     return {short: found[name, of] for name, of, short in FIGURES}

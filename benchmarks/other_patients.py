@@ -36,7 +36,7 @@ from sam3_angio.detector.runtime import prepare as prepare_runtime
 from sam3_angio.report.evaluation import Rules, rules_of
 from sam3_angio.scoring.cases import read_cases
 from sam3_angio.scoring.phase1 import summarise
-from sam3_angio.scoring.phase2 import AnswerRules, estimate_all, score_predictions
+from sam3_angio.scoring.phase2 import estimate_all, score_predictions
 from sam3_angio.scoring.phase4 import Phase4Inputs, estimate_phase4, phase4_figures, score_phase4
 from sam3_angio.scoring.statistics import Estimate
 from sam3_angio.scoring.tree import score_cases
@@ -49,8 +49,8 @@ _SEGMENT_FIGURES = (
     ("recall", "annotated"),
     ("false_positives", "pooled"),
     ("auc", "phrases"),
-    ("agreed_recall", "annotated"),
-    ("agreed_false_positives", "pooled"),
+    ("presence_recall", "annotated"),
+    ("presence_false_positives", "pooled"),
     ("agreed_auc", "phrases"),
     ("dice", "annotated"),
     ("dice", "truth"),
@@ -136,7 +136,7 @@ def tree_estimates(site: Site, answers: Path, rules: Rules) -> dict[str, Estimat
 
 def segment_estimates(site: Site, answers: Path, rules: Rules) -> dict[str, Estimate]:
     """Score the segments by name."""
-    how = AnswerRules(rule=rules.segment_from, threshold=rules.threshold, processes=rules.processes)
+    how = rules.answers
     scores = score_predictions(site.dataset, site.data / "truth", answers, how)
     found = estimate_all(scores, rules.resampling)
     return {f"{name}, {of}": found[name, of] for name, of in _SEGMENT_FIGURES}

@@ -293,6 +293,7 @@ class EvaluateConfig(_Section):
     bootstrap_samples: Annotated[int, Field(ge=100, le=100_000)]
     confidence: Fraction
     score_threshold: Fraction
+    agreement: Annotated[float, Field(ge=0, le=1)]
     tree_from: Literal["semantic", "best", "union"]
     segment_from: Literal["best", "semantic"]
     overlays: Annotated[int, Field(ge=0, le=20)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,12 +23,13 @@ from sam3_angio.dicom.picture import PictureSettings
 from sam3_angio.errors import ConfigError, DataError
 from sam3_angio.lesion_prompts import lesion_prompts
 from sam3_angio.prompts import Prompt, segment_prompt
+from sam3_angio.scoring.answers import SaidRule, heads_agreement
 from sam3_angio.scoring.cases import TreeCase
 from sam3_angio.scoring.predictions import Instance, Query
 from sam3_angio.scoring.tree import tree_mask
 
 (ANY_LESION,) = lesion_prompts("stenosis", ())
-RULES = Rules(tree_from="semantic", segment_from="semantic", threshold=0.5)
+RULES = Rules(tree_from="semantic", segment_from="semantic", threshold=0.5, agreement=0.0)
 DISPLAY = PictureSettings(percentile_low=0.5, percentile_high=99.5)
 SCALE = PixelSpacing(row_mm=0.2, column_mm=0.2, source="sod_sid")
 NO_SCALE = PixelSpacing(row_mm=float("nan"), column_mm=float("nan"), source="none")
@@ -217,10 +220,29 @@ def test_without_a_scale_or_a_vessel_nothing_is_measured():
 def test_the_best_instance_is_the_segment_where_that_is_the_rule():
     picture, mask = _vessel()
     best = np.roll(mask, 3, axis=0)
-    rules = Rules(tree_from="semantic", segment_from="best", threshold=0.5)
+    rules = Rules(tree_from="semantic", segment_from="best", threshold=0.5, agreement=0.0)
     answer = _answer(segment_prompt(12), 0.9, mask, [(0.1, best), (0.05, mask)])
     (found,) = segment_findings([answer], picture, NO_SCALE, rules)
     np.testing.assert_array_equal(found.mask, best)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0, 0.3, 0.6, 1.0]))
+def test_a_segment_is_named_where_it_is_said_to_be_there_in_the_scores(seed, limit):
+    rng = np.random.default_rng(seed)
+    semantic = rng.random((9, 11)) < 0.5
+    best = np.where(rng.random((9, 11)) < rng.choice([0, 0.2, 0.7]), ~semantic, semantic)
+    presence = float(rng.choice([0.4, 0.5, 0.9]))
+    answer = _answer(segment_prompt(12), presence, semantic, [(0.2, best)])
+    rules = replace(RULES, agreement=limit)
+    found = segment_findings([answer], np.zeros((9, 11), np.uint8), NO_SCALE, rules)
+    query = Query(
+        query_id=1, frame_id="f", category_id=12, phrase="", presence=presence,
+        instances=(Instance(score=0.2, mask=encode_mask(best), bbox=(0, 0, 1, 1)),),
+        semantic=encode_mask(semantic),
+    )  # fmt: skip
+    said = SaidRule(presence=0.5, agreement=limit)
+    scored = said.holds(np.array([presence]), np.array([heads_agreement(query)]))
+    assert bool(found) == bool(scored[0])
 
 
 def test_a_stenosis_lies_in_the_segment_that_holds_most_of_it():
@@ -264,7 +286,7 @@ def test_the_tree_is_made_by_the_rule_that_is_scored(seed, rule):
         frame_id="f", patient="p", artery="RCA", view="AP", shape_px=(9, 11),
         spacing_mm=(1.0, 1.0), query=query, references={},
     )  # fmt: skip
-    rules = Rules(tree_from=rule, segment_from="best", threshold=0.5)
+    rules = Rules(tree_from=rule, segment_from="best", threshold=0.5, agreement=0.0)
     found = tree_finding(answer, rules)
     np.testing.assert_array_equal(found.mask, tree_mask(case, rule, 0.5))
     assert found.score == 0.7

@@ -12,12 +12,13 @@ from segment_case import Skill, answers_of, drawn_cases, write_data, write_predi
 from sam3_angio.report.phase2 import write_phase2
 from sam3_angio.report.phase3 import write_phase3
 from sam3_angio.report.result import result_tables
+from sam3_angio.scoring.answers import SaidRule
 from sam3_angio.scoring.phase2 import AnswerRules, score_predictions
 from sam3_angio.scoring.phase3 import compare_arms, score_arms
 from sam3_angio.scoring.statistics import Resampling
 
 RESAMPLING = Resampling(samples=200, confidence=0.95, seed=0)
-RULES = AnswerRules(rule="best", threshold=0.5, processes=1)
+RULES = AnswerRules(rule="best", said=SaidRule(presence=0.5, agreement=0.0), processes=1)
 FRAMES = 20
 
 

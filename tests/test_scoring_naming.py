@@ -28,7 +28,7 @@ RESAMPLING = Resampling(samples=200, confidence=0.95, seed=0)
 
 
 def name_of(presence: list[float], iou: list[float]) -> int:
-    return given_name(np.array(presence), np.array(iou), threshold=0.5)
+    return given_name(np.array(presence), np.array(iou), np.array(presence) >= 0.5)
 
 
 def random_names(seed: int, count: int = 80) -> tuple[np.ndarray, np.ndarray]:

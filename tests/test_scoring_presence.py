@@ -8,7 +8,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss, roc_auc_score
 
-from sam3_angio.scoring.answers import AnswerScores, FrameScores
+from sam3_angio.scoring.answers import AnswerScores, FrameScores, SaidRule
 from sam3_angio.scoring.presence import BINS, calibration, presence_figures
 from sam3_angio.scoring.segments import RIGHT, SegmentFrame
 from sam3_angio.scoring.statistics import Resampling, estimate_figure
@@ -54,8 +54,8 @@ def frames_of(*answers: tuple[str, float] | tuple[str, float, float], patients: 
     ]
 
 
-def means(frames: list[FrameScores]) -> dict[str, float]:
-    figures = presence_figures(frames, threshold=0.5)
+def means(frames: list[FrameScores], agreement: float = 0.0) -> dict[str, float]:
+    figures = presence_figures(frames, SaidRule(presence=0.5, agreement=agreement))
     return {name: estimate_figure(of, RESAMPLING).mean for name, of in figures.items()}
 
 
@@ -99,7 +99,7 @@ def test_a_kind_that_does_not_occur_has_no_rate():
     assert value["auc"] == 1
 
 
-def test_what_is_drawn_in_two_places_is_not_there_by_the_agreed_rates():
+def test_what_is_drawn_in_two_places_is_not_said_to_be_there():
     answers = [
         ("annotated", 0.9, 0.8),
         ("annotated", 1.0, 0.4),
@@ -109,13 +109,16 @@ def test_what_is_drawn_in_two_places_is_not_there_by_the_agreed_rates():
         ("other artery", 0.4, 1.0),
         ("nonsense", 0.1, 0.0),
     ]
-    value = means(frames_of(*answers))
-    assert value["recall_annotated"] == value["false_positives_absent"] == 1
-    assert value["agreed_recall_annotated"] == pytest.approx(1 / 2)
-    assert value["agreed_recall_visible"] == pytest.approx(2 / 3)
-    assert value["agreed_false_positives_absent"] == pytest.approx(1 / 2)
-    assert value["agreed_false_positives_other_artery"] == 0
-    assert value["agreed_false_positives_pooled"] == pytest.approx(1 / 4)
+    alone = means(frames_of(*answers))
+    assert alone["recall_annotated"] == alone["false_positives_absent"] == 1
+    value = means(frames_of(*answers), agreement=0.5)
+    assert value["recall_annotated"] == pytest.approx(1 / 2)
+    assert value["recall_visible"] == pytest.approx(2 / 3)
+    assert value["false_positives_absent"] == pytest.approx(1 / 2)
+    assert value["false_positives_other_artery"] == 0
+    assert value["false_positives_pooled"] == pytest.approx(1 / 4)
+    for name in ("recall_annotated", "recall_visible", "false_positives_pooled"):
+        assert value[f"presence_{name}"] == alone[name]
     sure = [presence * agreement for _, presence, agreement in answers]
     there = [kind in RIGHT for kind, *_ in answers]
     assert value["agreed_auc"] == pytest.approx(roc_auc_score(there, sure))

@@ -22,7 +22,7 @@ from sam3_angio.coco import decode_mask, encode_mask
 from sam3_angio.errors import ConfigError, DataError
 from sam3_angio.report.phase3 import verdict
 from sam3_angio.scoring import answers
-from sam3_angio.scoring.answers import mask_ious, score_frames
+from sam3_angio.scoring.answers import SaidRule, mask_ious, score_frames
 from sam3_angio.scoring.detection import weighted_precision
 from sam3_angio.scoring.masks import iou
 from sam3_angio.scoring.phase2 import (
@@ -37,7 +37,7 @@ from sam3_angio.scoring.segments import read_segment_frames, standing
 from sam3_angio.scoring.statistics import Resampling
 
 RESAMPLING = Resampling(samples=200, confidence=0.95, seed=0)
-RULES = AnswerRules(rule="best", threshold=0.5, processes=1)
+RULES = AnswerRules(rule="best", said=SaidRule(presence=0.5, agreement=0.0), processes=1)
 PHRASE = {number: segments()[number].phrase for number in analysed_segments()}
 
 
@@ -162,8 +162,8 @@ def test_a_model_that_says_yes_to_everything_has_no_correlation(tmp_path, cases)
     assert value["auc", "phrases"] == 0.5
 
 
-def test_a_phrase_that_two_heads_draw_in_two_places_is_no_agreed_one(tmp_path, cases):
-    # Everything is said to be there; what is not, the heads draw beside each other.
+def test_a_phrase_that_two_heads_draw_in_two_places_is_not_said_to_be_there(tmp_path, cases):
+    # The presence of everything is said to be there; what is not, the heads draw beside each other.
     left, right = np.zeros((2, 64, 64), dtype=bool)
     left[:, :30], right[:, 20:50] = True, True
     said = {}
@@ -174,13 +174,19 @@ def test_a_phrase_that_two_heads_draw_in_two_places_is_no_agreed_one(tmp_path, c
         ]:
             one, other = (case.masks[number],) * 2 if number in case.masks else (left, right)
             said[case.number, phrase] = Said(presence=0.9, masks=((1.0, one),), semantic=other)
-    scores = score_predictions(*written(tmp_path, cases, said), RULES)
+    places = written(tmp_path, cases, said)
+    scores = score_predictions(*places, RULES)
     found = {answer.agreement for of in scores.frames for answer in of.answers}
     assert sorted(found) == pytest.approx([iou(left, right), 1])
     value = means(scores)
     assert value["false_positives", "pooled"] == value["recall", "visible"] == 1
-    assert value["agreed_false_positives", "pooled"] == 0
-    assert value["agreed_recall", "annotated"] == value["agreed_recall", "visible"] == 1
+    limit = (iou(left, right) + 1) / 2
+    value = means(
+        score_predictions(*places, replace(RULES, said=replace(RULES.said, agreement=limit)))
+    )
+    assert value["false_positives", "pooled"] == 0
+    assert value["recall", "annotated"] == value["recall", "visible"] == 1
+    assert value["presence_false_positives", "pooled"] == value["presence_recall", "visible"] == 1
     assert value["agreed_auc", "phrases"] == 1
 
 

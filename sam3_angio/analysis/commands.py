@@ -84,6 +84,7 @@ def analyze(
             tree_from=config.evaluate.tree_from,
             segment_from=config.evaluate.segment_from,
             threshold=config.evaluate.score_threshold,
+            agreement=config.evaluate.agreement,
         ),
         identified=identified,
     )

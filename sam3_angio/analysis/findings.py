@@ -1,9 +1,9 @@
 """From the answers of the models to findings: tree, named segments with QCA, stenoses.
 
-The rules are those that ``evaluate`` scores by (``evaluate.tree_from``, ``segment_from`` and
-``score_threshold`` of ``params.yaml``). A segment is named where its phrase is said to be there.
-Where several names have all but the same mask, the vessel gets the surest of them, and the others
-are its rivals. Diameters are measured on the frame's own pixels
+The rules are those that ``evaluate`` scores by (``evaluate.tree_from``, ``segment_from``,
+``score_threshold`` and ``agreement`` of ``params.yaml``). A segment is named where its phrase is
+said to be there. Where several names have all but the same mask, the vessel gets the surest of
+them, and the others are its rivals. Diameters are measured on the frame's own pixels
 (:func:`sam3_angio.qca.profile_from_frame`), as Phase 4 is scored.
 """
 
@@ -40,11 +40,14 @@ class Rules:
         Mask of a segment (:mod:`sam3_angio.scoring.answers`).
     threshold : float
         An instance counts, and a phrase is said to be there, from this score on.
+    agreement : float
+        And from this IoU of its best instance and the semantic mask on.
     """
 
     tree_from: Literal["semantic", "best", "union"]
     segment_from: Literal["best", "semantic"]
     threshold: float
+    agreement: float
 
 
 def tree_finding(answer: PhraseAnswer, rules: Rules) -> TreeFinding:
@@ -85,18 +88,26 @@ def segment_findings(
             qca=None,
         )
         for answer in answers
-        if answer.prompt.category_id in anatomy() and answer.presence >= rules.threshold
+        if answer.prompt.category_id in anatomy() and _is_there(answer, rules)
     ]
     found = _one_name_each([segment for segment in named if segment.mask.any()])
     measured = (replace(one, qca=_measured(picture, one.mask, spacing)) for one in found)
     return tuple(sorted(measured, key=lambda segment: segment.cass))
 
 
+def _is_there(answer: PhraseAnswer, rules: Rules) -> bool:
+    best = [found.mask for found in answer.instances[:1]]
+    agreement = _iou(best[0], answer.semantic) if best else 0.0
+    return answer.presence >= rules.threshold and agreement >= rules.agreement
+
+
 def _one_name_each(named: Sequence[SegmentFinding]) -> list[SegmentFinding]:
     """Return one segment a vessel, the surest, with its rivals; the surest first."""
     kept: list[SegmentFinding] = []
     for one in sorted(named, key=lambda segment: (-segment.score, segment.cass)):
-        same = (place for place, other in enumerate(kept) if _iou(one, other) >= SAME_VESSEL)
+        same = (
+            place for place, other in enumerate(kept) if _iou(one.mask, other.mask) >= SAME_VESSEL
+        )
         place = next(same, None)
         if place is None:
             kept.append(one)
@@ -105,8 +116,8 @@ def _one_name_each(named: Sequence[SegmentFinding]) -> list[SegmentFinding]:
     return kept
 
 
-def _iou(one: SegmentFinding, other: SegmentFinding) -> float:
-    return float((one.mask & other.mask).sum() / (one.mask | other.mask).sum())
+def _iou(one: BoolArray, other: BoolArray) -> float:
+    return float((one & other).sum() / max(1, (one | other).sum()))
 
 
 def lesion_findings(

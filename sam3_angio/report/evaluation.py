@@ -21,6 +21,7 @@ from sam3_angio.report.phase2 import write_phase2
 from sam3_angio.report.phase3 import write_phase3
 from sam3_angio.report.phase4 import write_phase4
 from sam3_angio.report.provenance import find_provenance
+from sam3_angio.scoring.answers import SaidRule
 from sam3_angio.scoring.cases import read_cases
 from sam3_angio.scoring.phase1 import Phase1Scores, summarise
 from sam3_angio.scoring.phase2 import AnswerRules, SegmentScores, score_predictions
@@ -66,6 +67,8 @@ class Rules:
     ----------
     threshold : float
         An instance counts, and a phrase is said to be there, from this score on.
+    agreement : float
+        Of both heads, from which on a phrase is said to be there.
     tree_from : {"semantic", "best", "union"}
         Mask of the vessel tree.
     segment_from : {"best", "semantic"}
@@ -80,6 +83,7 @@ class Rules:
     """
 
     threshold: float
+    agreement: float
     tree_from: Literal["semantic", "best", "union"]
     segment_from: Literal["best", "semantic"]
     view_epochs: int
@@ -87,12 +91,19 @@ class Rules:
     resampling: Resampling
     processes: int
 
+    @property
+    def answers(self) -> AnswerRules:
+        """How answers to phrases are read."""
+        said = SaidRule(presence=self.threshold, agreement=self.agreement)
+        return AnswerRules(rule=self.segment_from, said=said, processes=self.processes)
+
 
 def rules_of(config: Config) -> Rules:
     """Return how the parameters say that it is scored."""
     chosen = config.evaluate
     return Rules(
         threshold=chosen.score_threshold,
+        agreement=chosen.agreement,
         tree_from=chosen.tree_from,
         segment_from=chosen.segment_from,
         view_epochs=config.train_phase3.epochs,
@@ -158,7 +169,7 @@ def _evaluate_tree(sources: Sources, rules: Rules, metrics: Path, overlays: Path
 
 
 def _evaluate_names(sources: Sources, rules: Rules, metrics: Path) -> SegmentScores:
-    how = AnswerRules(rule=rules.segment_from, threshold=rules.threshold, processes=rules.processes)
+    how = rules.answers
     against, answers = (sources.dataset, sources.truth), sources.predictions
     names = score_predictions(*against, answers / "phase2", how)
     write_phase2(metrics, names, rules.resampling)

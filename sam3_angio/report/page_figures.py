@@ -123,11 +123,11 @@ _NAMES = (
     ("recall", ("annotated", "visible"), "Found where it is"),
     ("auc", ("phrases",), "AUC of the presence"),
     (
-        "agreed_false_positives",
+        "presence_false_positives",
         ("pooled", "other_artery", "absent", "nonsense"),
-        "False-positive rate, both heads agreeing",
+        "False-positive rate, by the presence alone",
     ),
-    ("agreed_recall", ("annotated", "visible"), "Found where it is, both heads agreeing"),
+    ("presence_recall", ("annotated", "visible"), "Found where it is, by the presence alone"),
     ("cgf1", ("known", "truth"), "cgF1"),
     ("dice", ("annotated", "truth"), "Dice of a named segment"),
 )

@@ -37,7 +37,7 @@ from sam3_angio.table import write_table
 #: Figures of the JSON document, in its order; the tables hold all.
 HEADLINE = (
     *("top1", "macro_f1", "kappa", "false_positives", "recall", "auc", "brier", "ece"),
-    *("agreed_false_positives", "agreed_recall", "agreed_auc"),
+    *("presence_false_positives", "presence_recall", "agreed_auc"),
     *("named_neighbour", "named_same_artery", "named_other_artery", "named_absent"),
     *("cgf1", "cgf1_50", "pmf1", "il_mcc", "ap", "ap50", "ap75"),
     *("dice", "iou", "cldice", "hd95_mm", "assd_mm"),
@@ -90,7 +90,8 @@ def segment_document(scores: SegmentScores, estimates: Mapping[Key, Estimate]) -
         "segments": len(set(scores.true.tolist())),
     }
     document["segment_from"] = scores.rule
-    document["score_threshold"] = scores.threshold
+    document["score_threshold"] = scores.said.presence
+    document["agreement"] = scores.said.agreement
     return document
 
 

@@ -133,6 +133,40 @@ def mask_ious(masks: Sequence[Rle | None], reference: Rle) -> FloatArray:
     return ious
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SaidRule:
+    """When a phrase is said to be in the picture.
+
+    Attributes
+    ----------
+    presence : float
+        From this presence on.
+    agreement : float
+        And from this agreement of the heads on, where both of them draw; 0 for any. What is not
+        there they draw in different places, even where the presence is sure.
+    """
+
+    presence: float
+    agreement: float
+
+    def holds(self, presence: FloatArray, agreement: FloatArray) -> BoolArray:
+        """Tell which phrases are said to be there.
+
+        Parameters
+        ----------
+        presence, agreement : (N,) ndarray
+            NaN where one head alone draws.
+
+        Examples
+        --------
+        >>> SaidRule(presence=0.5, agreement=0.4).holds(
+        ...     np.array([0.4, 0.9, 0.9, 0.9]), np.array([1, 0.3, 0.5, np.nan])
+        ... )
+        array([False, False,  True,  True])
+        """
+        return (presence >= self.presence) & ~(agreement < self.agreement)
+
+
 def heads_agreement(query: Query) -> float:
     """Return how far the two heads that draw a phrase draw the same; see :class:`AnswerScores`."""
     if query.semantic is None:

@@ -3,9 +3,9 @@
 The rule
 --------
 A segment takes the name whose answer claims its place most: of all analysed phrases that are said
-to be in the picture (presence at least the threshold) and whose mask covers the segment (IoU at
-least `MIN_IOU`), the one with the highest presence × IoU. Where no phrase does, it has none: the
-column "absent". Ties go to the lower CASS number.
+to be in the picture (:class:`~sam3_angio.scoring.answers.SaidRule`) and whose mask covers the
+segment (IoU at least `MIN_IOU`), the one with the highest presence × IoU. Where no phrase does, it
+has none: the column "absent". Ties go to the lower CASS number.
 
 Conventions
 -----------
@@ -24,7 +24,8 @@ from typing import Literal, get_args
 import numpy as np
 
 from sam3_angio.anatomy import analysed_segments, segments
-from sam3_angio.scoring.answers import FrameScores
+from sam3_angio.scoring.answers import AnswerScores, FrameScores, SaidRule
+from sam3_angio.scoring.masks import BoolArray
 from sam3_angio.scoring.statistics import (
     FloatArray,
     IntArray,
@@ -43,26 +44,27 @@ Outcome = Literal["right", "neighbour", "same artery", "other artery", "absent"]
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
-def given_name(presence: FloatArray, iou: FloatArray, threshold: float) -> int:
+def given_name(presence: FloatArray, iou: FloatArray, said: BoolArray) -> int:
     """Return the place of the phrase that names a segment, or the number of phrases for none.
 
     Parameters
     ----------
     presence, iou : (S,) ndarray
-        Of each phrase: whether it is said to be there, and how well its mask covers the segment.
-    threshold : float
-        From this presence on a phrase is said to be there.
+        Of each phrase: how sure it is, and how well its mask covers the segment.
+    said : (S,) ndarray of bool
+        Whether it is said to be there.
 
     Examples
     --------
-    >>> given_name(np.array([0.9, 0.6, 0.4]), np.array([0.3, 0.7, 0.9]), 0.5)
+    >>> presence, iou = np.array([0.9, 0.6, 0.4]), np.array([0.3, 0.7, 0.9])
+    >>> given_name(presence, iou, presence >= 0.5)
     1
     """
-    claims = np.where((presence >= threshold) & (iou >= MIN_IOU), presence * iou, 0)
+    claims = np.where(said & (iou >= MIN_IOU), presence * iou, 0)
     return int(np.argmax(claims)) if claims.any() else len(claims)
 
 
-def name_frames(frames: Sequence[FrameScores], threshold: float) -> tuple[IntArray, IntArray]:
+def name_frames(frames: Sequence[FrameScores], said: SaidRule) -> tuple[IntArray, IntArray]:
     """Return the true segment's place among the analysed ones, and its name's, of each frame.
 
     Returns
@@ -72,15 +74,15 @@ def name_frames(frames: Sequence[FrameScores], threshold: float) -> tuple[IntArr
     """
     places = {number: place for place, number in enumerate(analysed_segments())}
     true = [places[frame.frame.segment] for frame in frames]
-    named = [
-        given_name(
-            np.array([answer.presence for answer in frame.segments]),
-            np.array([answer.iou_annotated for answer in frame.segments]),
-            threshold,
-        )
-        for frame in frames
-    ]
+    named = [_name(frame.segments, said) for frame in frames]
     return np.array(true, dtype=np.intp), np.array(named, dtype=np.intp)
+
+
+def _name(answers: Sequence[AnswerScores], said: SaidRule) -> int:
+    presence = np.array([answer.presence for answer in answers])
+    agreement = np.array([answer.agreement for answer in answers])
+    iou = np.array([answer.iou_annotated for answer in answers])
+    return given_name(presence, iou, said.holds(presence, agreement))
 
 
 def confusion_matrix(true: IntArray, named: IntArray) -> IntArray:

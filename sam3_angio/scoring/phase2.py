@@ -21,10 +21,10 @@ import numpy as np
 
 from sam3_angio.anatomy import analysed_segments, segments
 from sam3_angio.progress import tracked
-from sam3_angio.scoring.answers import Against, FrameScores, SegmentRule, score_frames
+from sam3_angio.scoring.answers import Against, FrameScores, SaidRule, SegmentRule, score_frames
 from sam3_angio.scoring.cgf1 import REFERENCES, pairs_of, score_pairs
 from sam3_angio.scoring.detection import Matches, detection_matches, weighted_precision
-from sam3_angio.scoring.masks import MaskScores
+from sam3_angio.scoring.masks import BoolArray, MaskScores
 from sam3_angio.scoring.naming import confusion_matrix, name_frames, naming_figures
 from sam3_angio.scoring.predictions import coco_result
 from sam3_angio.scoring.presence import CalibrationBin, calibration, presence_figures
@@ -82,8 +82,8 @@ class SegmentScores:
     ----------
     rule : {"best", "semantic"}
         Which masks were scored.
-    threshold : float
-        From this presence, or score, on an answer counts.
+    said : SaidRule
+        From its presence on an instance counts, too.
     frames : tuple of FrameScores
         By frame.
     true, named : (N,) int ndarray
@@ -98,7 +98,7 @@ class SegmentScores:
     """
 
     rule: SegmentRule
-    threshold: float
+    said: SaidRule
     frames: tuple[FrameScores, ...]
     true: IntArray
     named: IntArray
@@ -130,14 +130,14 @@ class AnswerRules:
     ----------
     rule : {"best", "semantic"}
         Which mask is a segment's.
-    threshold : float
-        From this presence, or score, on an answer counts.
+    said : SaidRule
+        From its presence on an instance counts, too.
     processes : int
         Worker processes; 0 for one a core.
     """
 
     rule: SegmentRule
-    threshold: float
+    said: SaidRule
     processes: int
 
 
@@ -165,11 +165,11 @@ def score_predictions(
     """
     frames = read_segment_frames(dataset, truth, predictions)
     scored = score_frames(frames, rules.rule, rules.processes)
-    return score_segments(scored, rules.rule, rules.threshold)
+    return score_segments(scored, rules.rule, rules.said)
 
 
 def score_segments(
-    frames: Sequence[FrameScores], rule: SegmentRule, threshold: float
+    frames: Sequence[FrameScores], rule: SegmentRule, said: SaidRule
 ) -> SegmentScores:
     """Compute every figure of a model that names segments.
 
@@ -178,19 +178,19 @@ def score_segments(
     frames : sequence of FrameScores
     rule : {"best", "semantic"}
         By which the frames were scored.
-    threshold : float
-        From this presence, or score, on an answer counts.
+    said : SaidRule
+        From its presence on an instance counts, too.
     """
-    true, named = name_frames(frames, threshold)
+    true, named = name_frames(frames, said)
     patients = [scores.frame.patient for scores in frames]
     cases = [scores.frame for scores in frames]
     names = naming_figures(true, named, patients)
-    rates = presence_figures(frames, threshold)
-    published = _published(cases, threshold)
+    rates = presence_figures(frames, said)
+    published = _published(cases, said.presence)
     matches = {against: segment_matches(cases, against) for against in _references(frames)}
     return SegmentScores(
         rule=rule,
-        threshold=threshold,
+        said=said,
         frames=tuple(frames),
         true=true,
         named=named,
@@ -263,19 +263,26 @@ def frame_values(scores: SegmentScores) -> dict[Key, FloatArray]:
     """Return what is averaged over groups of frames: one value a frame, (N,)."""
     values: dict[Key, FloatArray] = {
         ("top1", "annotated"): (scores.true == scores.named).astype(np.float64),
-        ("recall", "annotated"): np.array(
-            [
-                float(answer.presence >= scores.threshold)
-                for frame in scores.frames
-                for answer in frame.answers
-                if answer.standing == "annotated"
-            ]
-        ),
+        ("recall", "annotated"): _found(scores).astype(np.float64),
     }
     for against in _references(scores.frames):
         for metric in MASK_METRICS:
             values[metric, against] = _mask_values(scores.frames, against, metric)
     return values
+
+
+def _found(scores: SegmentScores) -> BoolArray:
+    """Return whether each frame's annotated segment is said to be there."""
+    asked = [
+        answer
+        for frame in scores.frames
+        for answer in frame.answers
+        if answer.standing == "annotated"
+    ]
+    return scores.said.holds(
+        np.array([answer.presence for answer in asked]),
+        np.array([answer.agreement for answer in asked]),
+    )
 
 
 def segment_matches(frames: Sequence[SegmentFrame], against: Against) -> Matches:

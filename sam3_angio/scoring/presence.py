@@ -8,10 +8,10 @@ arXiv:1706.04599, eq. 3, with ten bins of equal width.
 
 Conventions
 -----------
-A phrase is said to be there where its presence is at least the threshold. Figures whose names begin
-with ``agreed`` ask more: presence × agreement, the IoU of the two masks that the model draws of a
-phrase by different heads. What is not there they draw in different places, even where the presence
-is sure. Phrases of which nobody can say whether they are there
+A phrase is said to be there by :class:`~sam3_angio.scoring.answers.SaidRule`; figures whose names
+begin with ``presence`` are those of the presence alone. Of the two areas under the curve, ``auc``
+is of the presence, ``agreed_auc`` of presence × agreement, the IoU of the two masks that the model
+draws of a phrase by different heads. Phrases of which nobody can say whether they are there
 (:mod:`sam3_angio.scoring.segments`) take no part. Rates are over (frame, phrase) pairs; the pooled
 false-positive rate is over all wrong pairs.
 """
@@ -23,8 +23,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sam3_angio.scoring.answers import AnswerScores, FrameScores
+from sam3_angio.scoring.answers import AnswerScores, FrameScores, SaidRule
 from sam3_angio.scoring.detection import weighted_auc
+from sam3_angio.scoring.masks import BoolArray
 from sam3_angio.scoring.segments import RIGHT, WRONG
 from sam3_angio.scoring.statistics import (
     FloatArray,
@@ -63,14 +64,13 @@ class CalibrationBin:
     right: float
 
 
-def presence_figures(frames: Sequence[FrameScores], threshold: float) -> dict[str, WeightedFigure]:
+def presence_figures(frames: Sequence[FrameScores], said: SaidRule) -> dict[str, WeightedFigure]:
     """Return recall, false-positive rates by kind of wrong phrase, AUC, Brier score, and ECE.
 
     Parameters
     ----------
     frames : sequence of FrameScores
-    threshold : float
-        From this presence on a phrase is said to be there.
+    said : SaidRule
 
     Returns
     -------
@@ -80,19 +80,21 @@ def presence_figures(frames: Sequence[FrameScores], threshold: float) -> dict[st
     pairs = _decided(frames)
     owners = [patient for _, patient in pairs]
     probability, there = _probabilities(pairs)
-    figures = _rates(pairs, probability, threshold)
+    agreement = np.array([answer.agreement for answer, _ in pairs], dtype=np.float64)
+    figures = _rates(pairs, said.holds(probability, agreement))
+    alone = _rates(pairs, probability >= said.presence)
+    figures |= {f"presence_{name}": figure for name, figure in alone.items()}
+    figures["auc"] = weighted_auc(probability, there > 0, owners)
     figures["brier"] = weighted_mean((probability - there) ** 2, owners)
     figures["ece"] = weighted_totals(_bin_counts(probability, there), owners, calibration_error)
-    agreed = probability * np.array([answer.agreement for answer, _ in pairs])
-    if not np.isnan(agreed).any():
-        rates = _rates(pairs, agreed, threshold)
-        figures |= {f"agreed_{name}": figure for name, figure in rates.items()}
+    if not np.isnan(agreement).any():
+        figures["agreed_auc"] = weighted_auc(probability * agreement, there > 0, owners)
     return {name: figure for name, figure in figures.items() if figure.n}
 
 
-def _rates(pairs: Sequence[_Pair], sure: FloatArray, threshold: float) -> dict[str, WeightedFigure]:
-    """Return recall, false-positive rates and AUC of a number that says how sure an answer is."""
-    said = (sure >= threshold).astype(np.float64)
+def _rates(pairs: Sequence[_Pair], there: BoolArray) -> dict[str, WeightedFigure]:
+    """Return recall and false-positive rates of what is said to be there."""
+    said = there.astype(np.float64)
     owners = np.array([patient for _, patient in pairs], dtype=str)
     kinds = np.array([answer.standing for answer, _ in pairs], dtype=str)
 
@@ -105,7 +107,6 @@ def _rates(pairs: Sequence[_Pair], sure: FloatArray, threshold: float) -> dict[s
         figures["recall_visible"] = rate(*RIGHT)
     for kind in WRONG:
         figures[f"false_positives_{kind.replace(' ', '_')}"] = rate(kind)
-    figures["auc"] = weighted_auc(sure, np.isin(kinds, RIGHT), owners.tolist())
     return figures
 
 
