@@ -490,6 +490,7 @@ def weights_after(project, epoch):
     return published(project)[0]
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_published_where_that_is_asked_for(tmp_path):
     reference, project = tmp_path / "reference", tmp_path / "best"
     for folder in (reference, project):

@@ -117,6 +117,7 @@ def test_pictures_in_archives_train_the_same_model(project):
     assert results == results_of(project)
 
 
+@pytest.mark.slow
 def test_a_changed_parameter_starts_afresh(project):
     kill_after_first_checkpoint(project, count=1)
     write_params(project, lr=0.0005)

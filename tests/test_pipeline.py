@@ -98,6 +98,7 @@ def clone(tmp_path_factory):
         train_phase4__epochs=1,
         train_baseline__epochs=2,
         evaluate__bootstrap_samples=200,
+        machine__processes=1,  # so few frames are done before another process has started
         split__val_fraction=0.4,
         split__seed=5,  # three patients train, two validate
     )

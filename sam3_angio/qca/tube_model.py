@@ -134,17 +134,23 @@ def misfit(
     line = _line(weight, tubes.across_mm)
     without = rows - _on_line(rows, weight, line)
     weighted = weight * without
-    own = weight @ shadow**2
-    own -= (weight @ shadow) ** 2 / line.total + (
-        (weight * line.centred) @ shadow
-    ) ** 2 / line.spread
-    own = np.maximum(own, _TINY)
-    overlap = -(weighted @ shadow)
     expected, trust = darkness.expected[:, None], darkness.trust[:, None]
-    found = (overlap + trust * expected) / (own + trust)
+    # Tables of all rows and candidates are large: what can be done in place is.
+    own = weight @ shadow**2
+    for part, size in ((weight, line.total), (weight * line.centred, line.spread)):
+        taken = (part / np.sqrt(size)) @ shadow
+        own -= np.square(taken, out=taken)
+    np.maximum(own, _TINY, out=own)
+    own += trust
+    overlap = -(weighted @ shadow)
+    overlap += trust * expected
+    found = np.divide(overlap, own, out=own)
+    np.maximum(found, 0.0, out=found)
+    # The least of empty - 2 x overlap + x^2 own + trust (x - expected)^2, which is at x = found.
     empty = np.sum(weighted * without, axis=1, keepdims=True)
-    squares = empty - 2 * found * overlap + found**2 * own + trust * (found - expected) ** 2
-    return np.where(found > 0, squares, empty + trust * expected**2), np.maximum(found, 0.0)
+    overlap *= found
+    squares = np.subtract(empty + trust * expected**2, overlap, out=overlap)
+    return squares, found
 
 
 def background(
