@@ -54,7 +54,6 @@ def test_workers_end_with_their_work(tmp_path, arguments):
         assert launcher.wait(timeout=60) == 0
 
 
-@pytest.mark.slow  # a minute: the launcher gives a suspended worker half of one
 def test_a_hang_between_steps_is_told_and_ends_all_within_a_minute(tmp_path):
     with started(tmp_path) as (launcher, workers):
         workers[1].suspend()

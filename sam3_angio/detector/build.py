@@ -300,7 +300,7 @@ def ready_to_train(
         frozen(model, [_VISION])
         add_low_rank(trunk, sparing.lora_rank, sparing.lora_targets)
     if sparing is not None and sparing.compile:
-        # Block by block: two kinds are compiled, not as many as there are blocks.
+        # Block by block: a kind of block is compiled once, however many there are.
         for block in trunk.blocks:
             block.compile()
     remember(trunk, remember_mb)
