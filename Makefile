@@ -25,7 +25,7 @@ test: environment lint
 	pytest -m "torch and not slow" $(TWO) --durations=12
 	pytest -m "not torch and not slow" $(TWO) --durations=12
 
-# What `make test` leaves out: half an hour more.
+# What `make test` leaves out.
 slow: environment
 	pytest -m slow $(TWO) --durations=0
 

@@ -67,6 +67,7 @@ def assert_trained(changed):
     assert not any(name.startswith("backbone.language_backbone.encoder") for name in changed)
 
 
+@pytest.mark.slow
 def test_a_shallow_model_with_the_published_detector_trains_a_step():
     shallow = {"vision_depth": 2, "global_blocks": (1,), "text_depth": 1}
     small = {"vision_width": 64, "vision_heads": 2, "text_width": 64, "text_heads": 2}

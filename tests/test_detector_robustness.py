@@ -216,7 +216,7 @@ def on_a_disk_that_is_read_only():
             id="no room for the published weights",
             marks=pytest.mark.slow,
         ),
-        pytest.param(on_a_disk_that_is_read_only, id="a read-only disk"),
+        pytest.param(on_a_disk_that_is_read_only, id="a read-only disk", marks=pytest.mark.slow),
     ],
 )
 def test_a_disk_that_refuses_is_told_and_costs_nothing_but_time(fault, uninterrupted, project):
@@ -235,6 +235,7 @@ def test_a_disk_that_refuses_is_told_and_costs_nothing_but_time(fault, uninterru
     assert_same(published(project), uninterrupted)
 
 
+@pytest.mark.slow
 def test_what_only_says_how_a_training_waits_and_loads_changes_nothing(tmp_path):
     found = []
     for settings in ({}, {"timeout_s": 200, "loader_workers": 1}):
