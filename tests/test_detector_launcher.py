@@ -59,9 +59,7 @@ def test_a_hang_between_steps_is_told_and_ends_all_within_a_minute(tmp_path):
         workers[1].suspend()
         begun = time.monotonic()
         assert launcher.wait(timeout=60) == 1
-        assert (
-            time.monotonic() - begun < 30
-        )  # the launcher's own patience with one that is suspended
+        assert time.monotonic() - begun < 30  # what torchrun gives one that is suspended
     assert "Worker 1 hangs: the others have waited for it for 5 s" in (tmp_path / "log").read_text()
 
 
