@@ -91,7 +91,7 @@ def analyze(models, monkeypatch, capsys):
     """Return the command line, run in a project with models; it gives exit code and output."""
     monkeypatch.chdir(models)
     monkeypatch.setenv("COLUMNS", "200")
-    write_params(models, section="evaluate", score_threshold=0.001)
+    write_params(models, section="evaluate", score_threshold=0.001, agreement=0)
 
     def command(*arguments):
         monkeypatch.setattr(sys, "argv", ["sam3-angio", "analyze", *map(str, arguments)])
